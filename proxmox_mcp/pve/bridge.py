@@ -1,0 +1,173 @@
+"""Blocking proxmoxer on one side, the event loop on the other; nothing else crosses here.
+
+Rule 1: no other module starts threads for the API.
+Rule 2: only the final verb runs in a thread; attribute access on proxmoxer's chain joins a URL.
+Rule 3: this module does not know what a tool is, and decides nothing about repeating a call.
+
+One ``ProxmoxAPI`` serves a cluster: measured with 40 threads it gave no error and no mixed-up
+answer, and it shares its connections. The limiter is our own: anyio's default one belongs to the
+whole process, and Proxmox has three workers a daemon, so that more than a few calls at once only
+queue up behind each other until its proxy gives up (596).
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import anyio
+from anyio import to_thread
+
+from proxmox_mcp.pve.connection import Connection
+from proxmox_mcp.pve.errors import BadAnswer, NotAuthenticated, ProxmoxError, refusal
+
+if TYPE_CHECKING:
+    from requests.adapters import BaseAdapter
+
+Verb = Callable[..., Any]
+"""A bound final verb of proxmoxer's chain, e.g. ``api.nodes("pve1").status.get``."""
+
+UNAUTHORIZED = 401
+
+
+def target(verb: Verb) -> tuple[str, str]:
+    """Return method and API path of a verb, e.g. ``("GET", "/nodes/pve1/status")``."""
+    resource = verb.__self__  # type: ignore[attr-defined] # a bound method of ProxmoxResource
+    path = urlsplit(resource._store["base_url"]).path  # noqa: SLF001 - proxmoxer has no accessor
+    return verb.__name__.upper(), path.partition("/api2/json")[2] or "/"
+
+
+def wire(params: Mapping[str, Any]) -> dict[str, str | int | float | list[str]]:
+    """Make parameters what Proxmox takes: booleans 1 and 0, nothing for None, lists of text.
+
+    Over HTTP Proxmox refuses ``True`` ("type check ('boolean') failed"), and requests would send a
+    dictionary as its keys.
+
+    Raises:
+        TypeError: For a value that has no form on the wire.
+    """
+    return {name: _wired(name, value) for name, value in params.items() if value is not None}
+
+
+def _wired(name: str, value: Any) -> str | int | float | list[str]:
+    match value:
+        case bool():
+            return int(value)
+        case str() | int() | float():
+            return value
+        case list() | tuple():
+            return [str(_wired(name, item)) for item in value]
+        case _:
+            raise TypeError(f"{name}: {type(value).__name__} has no form in Proxmox's API")
+
+
+class Bridge:
+    """The one connection to a cluster, shared by every call.
+
+    Args:
+        connection: Where the cluster is and how to log in.
+        max_parallel: How many requests may be under way at once.
+        adapter: A transport in place of HTTPS: the simulated cluster, or a test's.
+    """
+
+    def __init__(
+        self, connection: Connection, *, max_parallel: int = 8, adapter: "BaseAdapter | None" = None
+    ) -> None:
+        self.connection = connection
+        self._adapter = adapter
+        self._max_parallel = max_parallel
+        self._threads = anyio.CapacityLimiter(max_parallel)
+        self._opening = anyio.Lock()
+        self._api: Any = None
+
+    async def open(self) -> Any:
+        """Return the root of proxmoxer's chain; made on first use, sends nothing."""
+        async with self._opening:
+            if self._api is None:
+                self._api = await self._in_thread(self._make)
+        return self._api
+
+    def _make(self) -> Any:
+        # requests and proxmoxer take 0.15 s to import: not before the first call needs them.
+        from proxmox_mcp.pve.session import open_api  # noqa: PLC0415
+        from proxmox_mcp.pve.tls import PinnedAdapter  # noqa: PLC0415
+
+        adapter = self._adapter or PinnedAdapter(self.connection.fingerprint, self._max_parallel)
+        return open_api(self.connection, adapter, environment=self._adapter is None)
+
+    async def call(self, verb: Verb, /, **params: Any) -> Any:
+        """Run one final verb in a worker thread and return its decoded answer.
+
+        A cancelled caller stops waiting at once; the thread finishes its one request by itself,
+        bounded by the timeouts.
+
+        Raises:
+            ProxmoxError: Whatever kept the answer from being a good one.
+        """
+        return await self._in_thread(partial(self._send, verb, wire(params)))
+
+    async def _in_thread(self, work: Callable[[], Any]) -> Any:
+        return await to_thread.run_sync(work, limiter=self._threads, abandon_on_cancel=True)
+
+    def _send(self, verb: Verb, params: dict[str, Any]) -> Any:
+        login = verb.__self__._store["session"].auth  # type: ignore[attr-defined] # noqa: SLF001
+        ticket = getattr(login, "_ticket", None)
+        try:
+            return self._translated(verb, params)
+        except NotAuthenticated:
+            # A 401 was refused before anything was done, so that even a change may follow the new
+            # login. Happens when a laptop slept past the ticket's two hours, or the node forgot it.
+            if not ticket:
+                raise
+            login.expire(ticket)
+            return self._translated(verb, params)
+
+    def _translated(self, verb: Verb, params: dict[str, Any]) -> Any:
+        import requests  # noqa: PLC0415 - loaded by now; at the top it would slow every start
+        from proxmoxer import ResourceException  # noqa: PLC0415
+
+        from proxmox_mcp.pve.transport import unanswered  # noqa: PLC0415
+
+        method, path = target(verb)
+        try:
+            return verb(**params)
+        except ProxmoxError:
+            raise
+        except ResourceException as exc:
+            said = exc.errors if isinstance(exc.errors, dict) else {}
+            fields = said.get("errors")
+            raise refusal(
+                exc.status_code,
+                str(said.get("message") or exc.content),
+                fields if isinstance(fields, dict) else None,
+                method=method,
+                path=path,
+            ) from exc
+        except requests.RequestException as exc:
+            raise unanswered(exc, self.connection, method=method, path=path) from exc
+
+
+def as_rows(answer: Any, path: str) -> list[dict[str, Any]]:
+    """Check that an answer is a list of objects.
+
+    Raises:
+        BadAnswer: It is something else.
+    """
+    if isinstance(answer, list) and all(isinstance(row, dict) for row in answer):
+        return answer
+    raise BadAnswer(f"{path} should answer with a list and answered with {_shape(answer)}.")
+
+
+def as_record(answer: Any, path: str) -> dict[str, Any]:
+    """Check that an answer is one object.
+
+    Raises:
+        BadAnswer: It is something else.
+    """
+    if isinstance(answer, dict):
+        return answer
+    raise BadAnswer(f"{path} should answer with an object and answered with {_shape(answer)}.")
+
+
+def _shape(answer: Any) -> str:
+    return "nothing" if answer is None else f"a {type(answer).__name__}"

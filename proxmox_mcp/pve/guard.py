@@ -1,0 +1,253 @@
+"""One call's way to the cluster: how often it is tried, how fast, and what it has sent.
+
+Rule 1: a write is sent once. A handler is tried again only while nothing but GETs has left, and a
+write that certainly never left (no connection was made) counts as not sent.
+Rule 2: the rate limit counts requests, not calls, and is one for the cluster. A call waits its turn
+and gives up at once when the turn would come too late.
+Rule 3: whatever must hold for every request stands here or below, where no tool can forget it.
+
+Retrying is tenacity's, which is better tested than a loop of ours; what may be retried is ours. The
+token bucket is ours: the libraries for it wait without being able to say how long it would take,
+and so could not refuse at once.
+"""
+
+import functools
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import anyio
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_any,
+    stop_before_delay,
+    wait_random_exponential,
+)
+
+from proxmox_mcp.pve.bridge import Bridge, Verb, as_record, as_rows, target, wire
+from proxmox_mcp.pve.connection import Limits
+from proxmox_mcp.pve.errors import NotFound, ProxmoxError, TooBusy, Unreachable
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Report = Callable[[float, float | None, str], Awaitable[None]]
+"""Tell whoever asked how far a wait has come: done, total if known, and a line of words."""
+
+
+class Bucket:
+    """A token bucket: *burst* requests at once, then *rate* a second.
+
+    Pure bookkeeping on a clock that is passed in; it never sleeps.
+    """
+
+    def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic):
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._tokens = float(burst)
+        self._at = clock()
+
+    def take(self, patience: float) -> float | None:
+        """Take a token, in advance if need be, and return the seconds to wait before using it.
+
+        Returns None, and takes nothing, where that would be longer than *patience*.
+        """
+        now = self._clock()
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        wait = max(0.0, (1 - self._tokens) / self._rate)
+        if wait > patience:
+            return None
+        self._tokens -= 1
+        return wait
+
+    def put_back(self) -> None:
+        """Return a token that was taken and not used."""
+        self._tokens += 1
+
+
+@dataclass
+class Remembered:
+    """An answer kept for seconds, and the lock that makes callers share one request for it."""
+
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    at: float = float("-inf")
+    answer: Any = None
+
+
+class Cluster:
+    """What all calls to one cluster share: the bridge, the rate limit, and answers just read."""
+
+    def __init__(
+        self, bridge: Bridge, limits: Limits, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.bridge = bridge
+        self.limits = limits
+        self.clock = clock
+        self.bucket = Bucket(limits.rate_per_second, limits.rate_burst, clock)
+        self.memory: dict[str, Remembered] = {}
+
+
+class Pve:
+    """What one call sees of the cluster: the chain's roots, the verbs' thread, its own footprint.
+
+    Attributes:
+        cluster: What is shared with other calls.
+        requests: How many requests this call has sent.
+        wrote: Whether anything but a GET may have left.
+        remembered: Whether an answer from memory was used.
+        notes: What the log should know of this call, e.g. ``guest`` and ``upid``.
+        report: Where progress goes; None where nobody listens.
+    """
+
+    def __init__(self, cluster: Cluster, report: Report | None = None) -> None:
+        self.cluster = cluster
+        self.requests = 0
+        self.wrote = False
+        self.remembered = False
+        self.notes: dict[str, str] = {}
+        self.report = report
+        self._api: Any = None
+
+    async def open(self) -> None:
+        """Make sure that the chain has its root."""
+        self._api = await self.cluster.bridge.open()
+
+    @property
+    def nodes(self) -> Any:
+        """The chain below ``/nodes``."""
+        return self._api.nodes
+
+    @property
+    def cluster_api(self) -> Any:
+        """The chain below ``/cluster``."""
+        return self._api.cluster
+
+    @property
+    def storage(self) -> Any:
+        """The chain below ``/storage``: what is defined, whatever the node."""
+        return self._api.storage
+
+    @property
+    def version(self) -> Any:
+        """The chain below ``/version``."""
+        return self._api.version
+
+    async def send(self, verb: Verb, /, **params: Any) -> Any:
+        """Run one verb of the chain, in its turn, and return its answer.
+
+        Raises:
+            ProxmoxError: Whatever kept the answer from being a good one.
+        """
+        await self._turn()
+        reading = target(verb)[0] == "GET"
+        before, self.wrote = self.wrote, self.wrote or not reading
+        self.requests += 1
+        try:
+            return await self.cluster.bridge.call(verb, **params)
+        except Unreachable as error:
+            if not error.left:
+                self.wrote = before
+            raise
+
+    async def rows(
+        self, verb: Verb, /, *, max_age: float = 0, **params: Any
+    ) -> list[dict[str, Any]]:
+        """Read a list of objects; *max_age* seconds of age are good enough."""
+        return as_rows(await self._read(verb, max_age, params), target(verb)[1])
+
+    async def record(self, verb: Verb, /, *, max_age: float = 0, **params: Any) -> dict[str, Any]:
+        """Read one object; *max_age* seconds of age are good enough."""
+        return as_record(await self._read(verb, max_age, params), target(verb)[1])
+
+    async def _read(self, verb: Verb, max_age: float, params: dict[str, Any]) -> Any:
+        if not max_age:
+            return await self.send(verb, **params)
+        key = f"{target(verb)[1]} {sorted(wire(params).items())}"
+        kept = self.cluster.memory.setdefault(key, Remembered())
+        async with kept.lock:
+            if self.cluster.clock() - kept.at <= max_age:
+                self.remembered = True
+            else:
+                kept.answer = await self.send(verb, **params)
+                kept.at = self.cluster.clock()
+        return kept.answer
+
+    def forget(self) -> None:
+        """Drop what is remembered, so that the next read asks the cluster."""
+        self.remembered = False
+        self.cluster.memory.clear()
+
+    async def _turn(self) -> None:
+        bucket, patience = self.cluster.bucket, self.cluster.limits.retry_total
+        wait = bucket.take(patience)
+        if wait is None:
+            raise TooBusy(
+                f"Too many requests to this cluster: the next turn is more than {patience:g} s"
+                " away. Nothing was sent. Ask for less at once, or raise rate_per_second."
+            )
+        if wait:
+            try:
+                await anyio.sleep(wait)
+            except BaseException:
+                bucket.put_back()
+                raise
+
+
+Handler = Callable[Concatenate[Pve, P], Awaitable[T]]
+
+
+def guarded(handler: Handler[P, T]) -> Handler[P, T]:
+    """Give a handler retry, rate limit and translated errors; it keeps its signature.
+
+    Tried again after a passing failure, with exponential backoff and full jitter, within
+    ``limits.retry_attempts`` and ``limits.retry_total`` seconds, and only while it has sent nothing
+    but GETs. A guest that is no longer where memory said is looked up afresh, once.
+    """
+
+    @functools.wraps(handler)
+    async def call(pve: Pve, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        async for attempt in _tries(pve):
+            with attempt:
+                await pve.open()
+                return await handler(pve, *args, **kwargs)
+        raise AssertionError("tenacity either returns or raises")
+
+    return call
+
+
+def _tries(pve: Pve) -> AsyncRetrying:
+    limits = pve.cluster.limits
+
+    def worth_another(error: BaseException) -> bool:
+        if pve.wrote or not isinstance(error, ProxmoxError):
+            return False
+        if isinstance(error, NotFound) and pve.remembered:
+            pve.forget()
+            return True
+        return error.transient
+
+    def note(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        log.info(
+            "call.retried",
+            extra={"attempt": state.attempt_number, "error": type(error).__name__} | pve.notes,
+        )
+
+    return AsyncRetrying(
+        stop=stop_any(
+            stop_after_attempt(limits.retry_attempts), stop_before_delay(limits.retry_total)
+        ),
+        wait=wait_random_exponential(multiplier=limits.retry_delay, max=limits.retry_total),
+        retry=retry_if_exception(worth_another),
+        sleep=anyio.sleep,
+        before_sleep=note,
+        reraise=True,
+    )

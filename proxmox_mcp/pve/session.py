@@ -1,0 +1,194 @@
+"""The requests session under proxmoxer: tickets that last, honest bodies, no redirects.
+
+proxmoxer builds the URLs and the calls. What it leaves open is settled here, below every call:
+
+* a redirect is refused (requests would turn a POST into a GET and lose the write);
+* an answer that is not Proxmox's JSON is an error (proxmoxer returns a login page as data);
+* a refusal keeps its whole text (since 8.4 in ``message``, which proxmoxer drops);
+* a ticket is renewed once for all threads, and outlives idle hours (proxmoxer's does not);
+* no cookie is taken from anybody (one foreign cookie and proxmoxer stops sending its own).
+"""
+
+import json
+import threading
+import time
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+from proxmoxer import ProxmoxAPI
+from proxmoxer.backends.https import JsonSerializer
+from requests.adapters import BaseAdapter
+from requests.auth import AuthBase
+from requests.cookies import RequestsCookieJar
+
+from proxmox_mcp.pve.connection import Connection
+from proxmox_mcp.pve.errors import BadAnswer, NotAuthenticated, refusal
+
+RENEW_AFTER_SECONDS = 3600
+"""A ticket lives 7,200 s (PVE::Ticket); half of it leaves room for clocks that differ."""
+
+
+class Listing(list[Any]):
+    """A list that also knows how many there are in all: Proxmox says so beside ``data``."""
+
+    total: int | None = None
+
+
+class Body(JsonSerializer):  # type: ignore[misc] # proxmoxer ships no types
+    """Proxmox's JSON envelope, read strictly."""
+
+    def loads(self, response: requests.Response) -> Any:
+        """Return what stands under ``data``; keep ``total`` where there is one."""
+        envelope = _envelope(response)
+        if not isinstance(envelope, dict) or "data" not in envelope:
+            raise BadAnswer(_not_proxmox(response))
+        data = envelope["data"]
+        if isinstance(data, list) and isinstance(envelope.get("total"), int):
+            data = Listing(data)
+            data.total = envelope["total"]
+        return data
+
+    def loads_errors(self, response: requests.Response) -> dict[str, Any]:
+        """Return the parts of a refusal: ``errors`` by parameter, and the longer ``message``."""
+        envelope = _envelope(response)
+        return envelope if isinstance(envelope, dict) else {}
+
+
+def _envelope(response: requests.Response) -> Any:
+    try:
+        return json.loads(response.content.decode("utf-8", errors="replace"))
+    except ValueError:
+        return None
+
+
+def _not_proxmox(response: requests.Response) -> str:
+    kind = response.headers.get("Content-Type", "no content type").split(";")[0]
+    return (
+        f"What answered is not Proxmox's API (HTTP {response.status_code}, {kind}): a proxy, a"
+        " login page or another service. Check host, port and path_prefix in the settings."
+    )
+
+
+def _refuse_redirect(response: requests.Response, *_: Any, **__: Any) -> None:
+    if 300 <= response.status_code < 400:  # noqa: PLR2004 - the class of redirects
+        raise BadAnswer(_not_proxmox(response) + " It wanted to redirect, which is never followed.")
+
+
+class TicketLogin(AuthBase):
+    """Password login whose ticket is renewed once, under a lock, however many threads ask.
+
+    It stands in for proxmoxer's own, which logs in over a separate connection that knows no pin,
+    forgets the password, and so fails for ever after two idle hours.
+
+    Attributes:
+        verify_ssl: Read by proxmoxer's session for each request.
+        timeout: Read by proxmoxer's session for each request.
+    """
+
+    def __init__(self, connection: Connection, login: requests.Session, url: str) -> None:
+        self.verify_ssl = _verify(connection)
+        self.timeout = (connection.connect_timeout, connection.timeout)
+        self._connection = connection
+        self._login = login
+        self._url = url
+        self._lock = threading.Lock()
+        self._ticket = self._csrf = ""
+        self._born = float("-inf")
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the token that Proxmox wants with every change."""
+        if request.method != "GET":
+            request.headers["CSRFPreventionToken"] = self._csrf
+        return request
+
+    def get_cookies(self) -> RequestsCookieJar:
+        """Return the ticket as a cookie; proxmoxer's session asks for it before each request."""
+        with self._lock:
+            if time.monotonic() - self._born >= RENEW_AFTER_SECONDS:
+                self._renew()
+            jar = RequestsCookieJar()
+            jar.set("PVEAuthCookie", self._ticket)
+            return jar
+
+    def expire(self, ticket: str | None) -> None:
+        """Forget a ticket that was refused, unless another thread has renewed it already."""
+        with self._lock:
+            if ticket == self._ticket:
+                self._born = float("-inf")
+
+    def _renew(self) -> None:
+        connection = self._connection
+        password = connection.password.get_secret_value() if connection.password else ""
+        data = self._post({"username": connection.user, "password": password})
+        if data.get("NeedTFA"):
+            otp = connection.otp.get_secret_value() if connection.otp else ""
+            second = {
+                "username": connection.user,
+                "tfa-challenge": data["ticket"],
+                "password": f"totp:{otp}",
+            }
+            data = self._post(second)
+        self._ticket, self._csrf = data["ticket"], data["CSRFPreventionToken"]
+        self._born = time.monotonic()
+
+    def _post(self, form: dict[str, str]) -> dict[str, Any]:
+        answer = self._login.post(
+            self._url, data=form, verify=self.verify_ssl, timeout=self.timeout
+        )
+        if not answer.ok:
+            raise refusal(answer.status_code, answer.reason, method="GET", path="/access/ticket")
+        data = Body().loads(answer)
+        if not isinstance(data, dict) or not data.get("ticket"):
+            raise NotAuthenticated(
+                "The login needs a second factor that was not given or not accepted. An API token"
+                " needs none: make one under Datacenter > Permissions > API Tokens."
+            )
+        return data
+
+
+def _verify(connection: Connection) -> bool | str:
+    # The pin is compared instead of the chain, by the adapter.
+    return False if connection.fingerprint else connection.verify_ssl
+
+
+def open_api(
+    connection: Connection, adapter: BaseAdapter, *, environment: bool = True
+) -> ProxmoxAPI:
+    """Build the one ProxmoxAPI of a cluster; sends nothing.
+
+    Args:
+        connection: Where the cluster is and how to log in.
+        adapter: The transport for every request.
+        environment: Whether proxy and CA variables of the environment apply (HTTPS_PROXY would
+            catch even a simulated cluster).
+    """
+    token = connection.token_value
+    api = ProxmoxAPI(
+        connection.host,
+        user=connection.user,
+        port=connection.port,
+        # proxmoxer logs in inside its constructor when it is given a password; with a token it
+        # sends nothing. So it always gets one, and a password gets our own login below.
+        token_name=connection.token_name or "-",
+        token_value=token.get_secret_value() if token else "-",
+        verify_ssl=_verify(connection),
+        timeout=(connection.connect_timeout, connection.timeout),
+        path_prefix=connection.path_prefix,
+        cert=connection.cert,
+        proxies=connection.proxies,
+    )
+    session: requests.Session = api._store["session"]  # noqa: SLF001 - proxmoxer has no accessor
+    api._store["serializer"] = Body()  # noqa: SLF001
+    for each in (session, login := requests.Session()):
+        each.mount("https://", adapter)
+        each.trust_env = environment
+        each.max_redirects = 0
+        each.hooks["response"].append(_refuse_redirect)
+        each.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        each.proxies.update(connection.proxies or {})
+        each.cert = connection.cert
+    if connection.password:
+        url = f"{api._store['base_url']}/access/ticket"  # noqa: SLF001
+        session.auth = TicketLogin(connection, login, url)
+    return api

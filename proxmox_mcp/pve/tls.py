@@ -1,0 +1,74 @@
+"""Which certificates are believed, and what an unknown one looks like.
+
+A certificate is believed when the system's (or the named) authorities signed it, or when its
+SHA-256 fingerprint is the pinned one. A pin replaces the chain: Proxmox makes self-signed
+certificates, and knowing the one certificate is stronger than trusting an authority.
+"""
+
+import hashlib
+import socket
+import ssl
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+
+from proxmox_mcp.pve.connection import Connection
+from proxmox_mcp.pve.errors import Untrusted
+
+
+class PinnedAdapter(HTTPAdapter):
+    """The transport under proxmoxer: no hidden retries, and the pinned certificate where one is.
+
+    A usual ``Retry`` sends PUT and DELETE again after a reset, which would carry out a change
+    twice; requests' own default of 0 is stated here so that nobody raises it by accident.
+    """
+
+    def __init__(self, fingerprint: str | None, pool: int) -> None:
+        self._fingerprint = fingerprint
+        super().__init__(pool_connections=2, pool_maxsize=pool, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Hand the pin down to urllib3, which compares it after each handshake."""
+        super().init_poolmanager(*args, assert_fingerprint=self._fingerprint, **kwargs)
+
+
+def shown_fingerprint(host: str, port: int, timeout: float) -> str | None:
+    """Ask a host which certificate it shows, believing nothing, and return its SHA-256.
+
+    Returns None where the host does not even get that far. Nothing is sent to it.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((host.strip("[]"), port), timeout=timeout) as plain,
+            context.wrap_socket(plain, server_hostname=host.strip("[]")) as secure,
+        ):
+            certificate = secure.getpeercert(binary_form=True)
+    except OSError:
+        return None
+    if certificate is None:
+        return None
+    digest = hashlib.sha256(certificate).hexdigest().upper()
+    return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2))
+
+
+def untrusted(connection: Connection, cause: str) -> Untrusted:
+    """Explain a certificate that was not believed: what is shown, and the line that accepts it."""
+    shown = shown_fingerprint(connection.host, connection.port, connection.connect_timeout)
+    if connection.fingerprint:
+        return Untrusted(
+            f"{connection.address} shows another certificate than the pinned one, so nothing was"
+            f" sent. Shown: {shown or 'unknown'}. Pinned: {connection.fingerprint}. If the"
+            " certificate was renewed (compare it in the web interface under Node > System >"
+            " Certificates), put the shown fingerprint into the setting `fingerprint`; if not,"
+            " somebody may be in between."
+        )
+    line = f' or pin it: fingerprint = "{shown}"' if shown else ""
+    return Untrusted(
+        f"{connection.address} shows a certificate that this machine does not trust ({cause}), so"
+        " nothing was sent. For a self-signed cluster compare it in the web interface under Node >"
+        " System > Certificates, then name the cluster's authority in the settings:"
+        f' verify_ssl = "/path/to/pve-root-ca.pem",{line}.'
+    )
