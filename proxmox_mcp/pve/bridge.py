@@ -19,7 +19,7 @@ import anyio
 from anyio import to_thread
 
 from proxmox_mcp.pve.connection import Connection
-from proxmox_mcp.pve.errors import BadAnswer, NotAuthenticated, ProxmoxError, refusal
+from proxmox_mcp.pve.errors import NotAuthenticated, ProxmoxError, refusal
 
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
@@ -145,29 +145,3 @@ class Bridge:
             ) from exc
         except requests.RequestException as exc:
             raise unanswered(exc, self.connection, method=method, path=path) from exc
-
-
-def as_rows(answer: Any, path: str) -> list[dict[str, Any]]:
-    """Check that an answer is a list of objects.
-
-    Raises:
-        BadAnswer: It is something else.
-    """
-    if isinstance(answer, list) and all(isinstance(row, dict) for row in answer):
-        return answer
-    raise BadAnswer(f"{path} should answer with a list and answered with {_shape(answer)}.")
-
-
-def as_record(answer: Any, path: str) -> dict[str, Any]:
-    """Check that an answer is one object.
-
-    Raises:
-        BadAnswer: It is something else.
-    """
-    if isinstance(answer, dict):
-        return answer
-    raise BadAnswer(f"{path} should answer with an object and answered with {_shape(answer)}.")
-
-
-def _shape(answer: Any) -> str:
-    return "nothing" if answer is None else f"a {type(answer).__name__}"

@@ -57,6 +57,8 @@ def split_host(text: str) -> tuple[str, int | None]:
         ValueError: the text is none of these; the message is a sentence about `host`.
     """
     text = text.strip()
+    if re.search(r"[\s\x00-\x1f]", text):  # urlsplit would drop line breaks without a word
+        raise ValueError("is not a host name, an address or a https:// URL")
     scheme, mark, _ = text.partition("://")
     if mark and scheme.lower() != "https":
         raise ValueError("must be https: over anything else the login would travel in clear text")
@@ -199,6 +201,8 @@ def _file(value: object) -> object:
 def _verify_ssl(value: object) -> object:
     if isinstance(value, str) and value.strip().lower() in WORDS:
         return WORDS[value.strip().lower()]
+    if not isinstance(value, bool | str):
+        raise ValueError("must be true, false or the absolute path of a CA file")  # noqa: TRY004
     return _file(value)
 
 
@@ -254,14 +258,14 @@ class Connection(BaseModel):
     token_value: Secret | None = None
     password: Secret | None = None
     otp: Secret | None = None
-    port: int = Field(DEFAULT_PORT, ge=1, le=65535)
+    port: int = Field(default=DEFAULT_PORT, ge=1, le=65535)
     path_prefix: Annotated[str, BeforeValidator(_path_prefix)] | None = None
     verify_ssl: Annotated[bool | str, BeforeValidator(_verify_ssl)] = True
     fingerprint: Annotated[str, BeforeValidator(_fingerprint)] | None = None
     timeout: Seconds = 35.0  # a PVE node that proxies for another gives up after 30 s itself
     connect_timeout: Seconds = 5.0
     cert: ExistingFile | None = None
-    proxies: Proxies | None = Field(None, repr=False)  # a proxy's URL may carry a password
+    proxies: Proxies | None = Field(default=None, repr=False)  # a proxy's URL may carry a password
     service: Annotated[Literal["PVE"], BeforeValidator(_upper)] = "PVE"
     # proxmoxer's other backends run pvesh over ssh and guess the status from its words
     backend: Annotated[Literal["https"], BeforeValidator(_lower)] = "https"
@@ -327,9 +331,9 @@ class Limits(BaseModel):
 
     model_config = FROZEN
 
-    retry_attempts: int = Field(3, ge=1, le=10)  # total tries, not repetitions
-    retry_delay: float = Field(0.5, ge=0, le=60)
+    retry_attempts: int = Field(default=3, ge=1, le=10)  # total tries, not repetitions
+    retry_delay: float = Field(default=0.5, ge=0, le=60)
     retry_total: Seconds = 30.0
     rate_per_second: Seconds = 10.0
-    rate_burst: int = Field(100, ge=1)
-    max_parallel: int = Field(8, ge=1, le=64)
+    rate_burst: int = Field(default=100, ge=1)
+    max_parallel: int = Field(default=8, ge=1, le=64)

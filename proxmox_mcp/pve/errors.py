@@ -368,12 +368,14 @@ def lost(said: str, *, method: str) -> ProxmoxError:
 
 def task_failed(upid: str, about: str, exitstatus: str, lines: Sequence[str]) -> TaskFailed:
     """Translate the end of a task that is neither OK nor WARNINGS."""
-    advice = next((row.advice for row in MEANINGS if _reads_exit(row, exitstatus)), "")
     tail = "".join(f"\n  {line}" for line in lines)
-    message = f"Task {about} failed: {exitstatus.strip().rstrip('.')}. {advice}".rstrip()
+    message = f"Task {about} failed: {exitstatus.strip().rstrip('.')}. {exit_advice(exitstatus)}"
+    message = message.rstrip()
     message += f"\nTask id: {upid}" + (f"\nLast lines of its log:{tail}" if tail else "")
     return TaskFailed(message, upid=upid, exitstatus=exitstatus, lines=lines)
 
 
-def _reads_exit(row: Meaning, exitstatus: str) -> bool:
-    return row.status is None and row.reads(None, exitstatus, "") is not None
+def exit_advice(exitstatus: str) -> str:
+    """Say what to do about a task's exit status; empty where the table knows nothing."""
+    rows = (row for row in MEANINGS if row.status is None and row.reads(None, exitstatus, ""))
+    return next((row.advice for row in rows), "")

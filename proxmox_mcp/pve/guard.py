@@ -29,7 +29,8 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from proxmox_mcp.pve.bridge import Bridge, Verb, as_record, as_rows, target, wire
+from proxmox_mcp.pve.answers import as_record, as_rows
+from proxmox_mcp.pve.bridge import Bridge, Verb, target, wire
 from proxmox_mcp.pve.connection import Limits
 from proxmox_mcp.pve.errors import NotFound, ProxmoxError, TooBusy, Unreachable
 
@@ -140,14 +141,19 @@ class Pve:
         """The chain below ``/version``."""
         return self._api.version
 
-    async def send(self, verb: Verb, /, **params: Any) -> Any:
+    async def send(self, verb: Verb, /, *, once: bool = False, **params: Any) -> Any:
         """Run one verb of the chain, in its turn, and return its answer.
+
+        Args:
+            verb: The bound final verb, e.g. ``guest.api.status.current.get``.
+            once: A GET that changes something by being read, and so must not be repeated.
+            **params: What is sent along; None is left out.
 
         Raises:
             ProxmoxError: Whatever kept the answer from being a good one.
         """
         await self._turn()
-        reading = target(verb)[0] == "GET"
+        reading = target(verb)[0] == "GET" and not once
         before, self.wrote = self.wrote, self.wrote or not reading
         self.requests += 1
         try:

@@ -22,17 +22,12 @@ from requests.adapters import BaseAdapter
 from requests.auth import AuthBase
 from requests.cookies import RequestsCookieJar
 
+from proxmox_mcp.pve.answers import Listing
 from proxmox_mcp.pve.connection import Connection
 from proxmox_mcp.pve.errors import BadAnswer, NotAuthenticated, refusal
 
 RENEW_AFTER_SECONDS = 3600
 """A ticket lives 7,200 s (PVE::Ticket); half of it leaves room for clocks that differ."""
-
-
-class Listing(list[Any]):
-    """A list that also knows how many there are in all: Proxmox says so beside ``data``."""
-
-    total: int | None = None
 
 
 class Body(JsonSerializer):  # type: ignore[misc] # proxmoxer ships no types

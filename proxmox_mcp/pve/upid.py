@@ -17,8 +17,9 @@ import anyio
 from pydantic import BeforeValidator, WithJsonSchema
 
 from proxmox_mcp.pve import ha
+from proxmox_mcp.pve.answers import total_of
 from proxmox_mcp.pve.bridge import Verb
-from proxmox_mcp.pve.errors import BadAnswer, ProxmoxError, TaskFailed, Unreachable, task_failed
+from proxmox_mcp.pve.errors import BadAnswer, ProxmoxError, Unreachable, task_failed
 from proxmox_mcp.pve.guard import Pve, Report
 
 _FORM = re.compile(
@@ -147,15 +148,20 @@ async def start(pve: Pve, verb: Verb, /, **params: Any) -> Upid:
     return upid
 
 
-async def follow(pve: Pve, upid: Upid, wait: float) -> TaskEnd:
+async def follow(pve: Pve, upid: Upid, wait: float, *, log: bool = False) -> TaskEnd:
     """Wait for a task to end, at most *wait* seconds, and tell whoever listens how far it is.
 
     A look that fails for a passing reason is no news: the task goes on, so the wait does too. A
     request to the HA manager is followed until the guest itself has changed.
 
+    Args:
+        pve: The call's way to the cluster.
+        upid: Which task.
+        wait: How many seconds at most; 0 looks once.
+        log: Whether the log's last lines are wanted even where all went well.
+
     Raises:
-        TaskFailed: The task ended badly; with the last lines of its log.
-        ProxmoxError: The task cannot be asked about.
+        ProxmoxError: The task cannot be asked about. How it ended is in what is returned.
     """
     watch = _Watch(pve, upid, wait)
     end = TaskEnd(upid, "running", {})
@@ -165,11 +171,9 @@ async def follow(pve: Pve, upid: Upid, wait: float) -> TaskEnd:
         if end.state != "running" or watch.over:
             break
         await watch.pause()
-    if end.state in ("failed", "warnings") or (end.state == "running" and wait):
+    if log or end.state != "ok":
         await watch.log.to_the_end()
     end.lines, end.percent = watch.log.tail, watch.log.percent
-    if end.state == "failed":
-        raise _failure(end)
     if end.state == "ok" and upid.type in ha.WANTED:
         await _follow_ha(end, watch)
     return end
@@ -187,10 +191,19 @@ async def _follow_ha(end: TaskEnd, watch: "_Watch") -> None:
     end.state, end.pending = "running", missing
 
 
-def _failure(end: TaskEnd) -> TaskFailed:
-    said = str(end.status.get("exitstatus", "no reason given"))
-    lines = [line for line in end.lines if not line.startswith("TASK ERROR")]
-    return task_failed(end.upid.text, end.upid.about, said, lines)
+async def finish(pve: Pve, upid: Upid, wait: float) -> TaskEnd:
+    """Follow a task that this call started, for which a bad end is a failure of the call.
+
+    Raises:
+        TaskFailed: The task ended badly; with the last lines of its log.
+        ProxmoxError: The task cannot be asked about.
+    """
+    end = await follow(pve, upid, wait)
+    if end.state == "failed":
+        said = str(end.status.get("exitstatus", "no reason given"))
+        lines = [line for line in end.lines if not line.startswith("TASK ERROR")]
+        raise task_failed(upid.text, upid.about, said, lines)
+    return end
 
 
 class _Watch:
@@ -284,7 +297,7 @@ class _LogReader:
             first = await self._pve.rows(self._api.log.get, start=self._at, limit=1)
         except ProxmoxError:
             return
-        total = getattr(first, "total", None)
+        total = total_of(first)
         if total is not None:
             self._at = max(self._at, total - TAIL_LINES)
         while await self.more():

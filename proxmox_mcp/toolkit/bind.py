@@ -1,0 +1,169 @@
+"""A declared tool becomes one that the MCP SDK can call.
+
+Between the SDK and the handler stand, in this order: the arguments' types, a line in the log, the
+guard (retry, rate limit, translated errors), and the shape of the answer. A failure leaves as the
+SDK's own tool error, because it shows the text of no other to the model.
+"""
+
+import functools
+import inspect
+import json
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import anyio
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.types import CallToolResult, TextContent
+from pydantic import ValidationError
+
+from proxmox_mcp.pve.errors import ProxmoxError
+from proxmox_mcp.pve.guard import Cluster, Pve, guarded
+from proxmox_mcp.toolkit.declare import ToolSpec
+from proxmox_mcp.toolkit.results import Result
+from proxmox_mcp.toolkit.schema import renamed, sentence, slim
+from proxmox_mcp.toolkit.text import clean
+
+log = logging.getLogger(__name__)
+
+ERROR_CHARACTERS = 8_000
+"""Claude Code cuts an error's text near 11,000 characters; better that we choose what is lost."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a running server holds, for every call.
+
+    Attributes:
+        cluster: The cluster all calls go to.
+        notice: Words that every answer carries, e.g. that nothing in it is real.
+    """
+
+    cluster: Cluster
+    notice: str | None = None
+
+
+def bind(spec: ToolSpec) -> Tool:
+    """Make the SDK's tool out of a declared one."""
+    handler = guarded(spec.handler)
+    signature = inspect.signature(spec.handler, eval_str=True)
+    structured = _is_result(signature.return_annotation)
+
+    @functools.wraps(spec.handler)
+    async def call(ctx: Context[State], **arguments: Any) -> CallToolResult:
+        state = ctx.request_context.lifespan_context
+        pve = Pve(state.cluster, ctx.report_progress if _listens(ctx) else None)
+        async with _logged(spec, pve):
+            try:
+                answer = await handler(pve, **arguments)
+            except ProxmoxError as error:
+                raise ToolError(_noted(_error_text(error), state.notice)) from error
+        return _shaped(answer, state.notice)
+
+    _, *parameters = signature.parameters.values()
+    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=Context[State])
+    returns: Any = CallToolResult
+    if structured:
+        returns = Annotated[CallToolResult, signature.return_annotation]
+    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined] # read by inspect
+        [*(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters), context],
+        return_annotation=returns,
+    )
+    tool = Tool.from_function(
+        call,
+        name=spec.name,
+        title=spec.title,
+        description=spec.description,
+        context_kwarg="ctx",
+        annotations=spec.annotations,
+        structured_output=structured,
+    )
+    tool.parameters = slim(tool.parameters) | {"additionalProperties": False}
+    tool.fn_metadata.output_schema = slim(tool.fn_metadata.output_schema)
+    return tool
+
+
+def checked(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Accept arguments in either spelling, and refuse bad ones in one sentence.
+
+    Raises:
+        ToolError: Something is wrong with them; nothing was sent.
+    """
+    properties = tool.parameters.get("properties", {})
+    try:
+        named = renamed(arguments, properties)
+        tool.fn_metadata.validate_arguments(named)
+    except ValidationError as error:
+        said = sentence(error, properties)
+    except ValueError as error:
+        said = str(error)
+    else:
+        return named
+    raise ToolError(f"{tool.name}: {said}. Nothing was sent.")
+
+
+def _is_result(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Result)
+
+
+def _listens(ctx: Context[State]) -> bool:
+    meta = ctx.request_context.meta
+    return bool(meta and meta.get("progress_token") is not None)
+
+
+def _shaped(answer: Result | str, notice: str | None) -> CallToolResult:
+    if isinstance(answer, str):
+        return CallToolResult(content=[TextContent(text=_noted(answer, notice))])
+    if notice:
+        words = f"{notice} {answer.notice}" if answer.notice else notice
+        answer = answer.model_copy(update={"notice": words})
+    data = answer.model_dump(mode="json", exclude_none=True)
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+    return CallToolResult(content=[TextContent(text=text)], structured_content=data)
+
+
+def _noted(text: str, notice: str | None) -> str:
+    return f"{text}\n{notice}" if notice else text
+
+
+def _error_text(error: ProxmoxError) -> str:
+    text = clean(error)
+    return text if len(text) <= ERROR_CHARACTERS else f"{text[:ERROR_CHARACTERS]} [cut]"
+
+
+@asynccontextmanager
+async def _logged(spec: ToolSpec, pve: Pve) -> AsyncIterator[None]:
+    """Write one line for a call, however it ends."""
+    call_id = uuid.uuid4().hex[:12]
+    began = time.perf_counter()
+    outcome = "ok"
+    level = logging.INFO
+    try:
+        yield
+    except ToolError as error:
+        outcome = type(error.__cause__).__name__
+        level = logging.WARNING if spec.effect != "reads" else logging.INFO
+        raise
+    except anyio.get_cancelled_exc_class():
+        # What a task has begun goes on without us; its id is in the same line.
+        outcome = "cancelled"
+        raise
+    except BaseException:
+        outcome, level = "crashed", logging.ERROR
+        raise
+    finally:
+        fields = {
+            "call": call_id,
+            "tool": spec.name,
+            "effect": spec.effect,
+            "ms": round((time.perf_counter() - began) * 1000, 1),
+            "requests": pve.requests,
+            "outcome": outcome,
+        }
+        log.log(level, "tool.finished", extra=fields | pve.notes)
