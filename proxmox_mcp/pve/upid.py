@@ -97,12 +97,11 @@ def judge(status: dict[str, Any]) -> State:
 
     Args:
         status: An answer of ``/nodes/{node}/tasks/{upid}/status``, or an entry of a task list,
-            where ``status`` is the exit status and absent while the task runs.
+            where ``status`` is the exit status, and ``RUNNING`` or absent while the task runs.
     """
-    exitstatus = status.get("exitstatus")
-    if exitstatus is None and status.get("status") in ("running", None):
+    said = str(status.get("exitstatus") or status.get("status") or "running")
+    if said in ("running", "RUNNING"):
         return "running"
-    said = str(exitstatus or status.get("status") or "")
     if said == "OK":
         return "ok"
     return "warnings" if said.startswith("WARNINGS") else "failed"

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from proxmox_mcp.pve.errors import Refused
 
@@ -23,6 +23,10 @@ Cursor = Annotated[
     str | None,
     Field(max_length=400, description="next_cursor of the page before, unchanged."),
 ]
+
+
+Number = Annotated[int | float, WithJsonSchema({"type": "number"})]
+"""A figure that keeps the form it was given in: 4, not 4.0."""
 
 
 class Row(BaseModel):
@@ -89,13 +93,21 @@ def position(cursor: str | None, *shape: type) -> list[Any] | None:
     return key
 
 
-def gib(size_bytes: Any) -> float | None:
+def short(number: Any, decimals: int = 1) -> float | int | None:
+    """Round a number, and drop the ``.0`` of a whole one; None stays None."""
+    if number is None:
+        return None
+    rounded = round(float(number), decimals)
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def gib(size_bytes: Any) -> float | int | None:
     """Turn bytes, as Proxmox gives them, into GiB with two decimals; None stays None."""
-    return None if size_bytes is None else round(float(size_bytes) / GIB, 2)
+    return None if size_bytes is None else short(float(size_bytes) / GIB, 2)
 
 
-def percent(part: Any, whole: Any = 1) -> float | None:
+def percent(part: Any, whole: Any = 1) -> float | int | None:
     """Return how much of *whole* is *part*, in percent with one decimal; None where unknown."""
     if part is None or not whole:
         return None
-    return round(100 * float(part) / float(whole), 1)
+    return short(100 * float(part) / float(whole))

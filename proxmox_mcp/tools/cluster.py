@@ -9,7 +9,7 @@ from pydantic import Field
 from proxmox_mcp.pve.errors import NotAllowed
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.toolkit.declare import Toolset
-from proxmox_mcp.toolkit.results import Result, Row, gib, percent
+from proxmox_mcp.toolkit.results import Number, Result, Row, gib, percent
 from proxmox_mcp.toolkit.text import Line
 
 toolset = Toolset("cluster")
@@ -22,9 +22,9 @@ NO_QUORUM_SEEN = (
 class Usage(Row):
     """How much of something is used."""
 
-    used_gib: float
-    total_gib: float
-    used_percent: float | None = None
+    used_gib: Number
+    total_gib: Number
+    used_percent: Number | None = None
 
 
 class ClusterStatus(Result):
@@ -38,7 +38,7 @@ class ClusterStatus(Result):
         description="How many, by kind and state, as of some ten seconds ago."
     )
     cpus: int
-    cpu_percent: float | None = None
+    cpu_percent: Number | None = None
     memory: Usage
     storage: Usage = Field(description="Shared storages are counted once.")
     storage_missing: list[Line] | None = Field(None, description="storage@node not available now.")

@@ -9,7 +9,18 @@ from proxmox_mcp.pve.fields import GuestName, Kind, NodeName, Vmid
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.pve.locate import locate
 from proxmox_mcp.toolkit.declare import Toolset
-from proxmox_mcp.toolkit.results import Cursor, Page, Result, Row, gib, paged, percent, position
+from proxmox_mcp.toolkit.results import (
+    Cursor,
+    Number,
+    Page,
+    Result,
+    Row,
+    gib,
+    paged,
+    percent,
+    position,
+    short,
+)
 from proxmox_mcp.toolkit.text import Line
 
 toolset = Toolset("guests")
@@ -26,9 +37,9 @@ class GuestRow(Row):
     type: Kind
     node: Line
     status: Line
-    cpus: float | None = None
-    memory_gib: float | None = None
-    uptime_h: float | None = None
+    cpus: Number | None = None
+    memory_gib: Number | None = None
+    uptime_h: Number | None = None
     tags: Line | None = None
     pool: Line | None = None
     lock: Line | None = None
@@ -96,9 +107,9 @@ def _row(row: dict[str, Any]) -> GuestRow:
         type=row["type"],
         node=row["node"],
         status=row.get("status", "unknown"),
-        cpus=row.get("maxcpu"),
+        cpus=short(row.get("maxcpu")),
         memory_gib=gib(row.get("maxmem")),
-        uptime_h=round(uptime / 3600, 1) if uptime else None,
+        uptime_h=short(uptime / 3600) if uptime else None,
         tags=row.get("tags") or None,
         pool=row.get("pool"),
         lock=row.get("lock"),
@@ -116,8 +127,8 @@ class GuestStatus(Result):
     status: Line = Field(description="running, stopped, paused, or hibernated (saved to disk)")
     lock: Line | None = Field(None, description="The job that holds it; it can't be changed now.")
     uptime_s: int | None = None
-    cpus: float | None = None
-    cpu_percent: float | None = Field(None, description="Of its own CPUs.")
+    cpus: Number | None = None
+    cpu_percent: Number | None = Field(None, description="Of its own CPUs.")
     memory_used_bytes: int | None = None
     memory_total_bytes: int | None = None
     disk_used_bytes: int | None = Field(None, description="Containers only; a VM's is not known.")
@@ -158,7 +169,7 @@ async def proxmox_get_vm_status(
         status=state(now),
         lock=now.get("lock"),
         uptime_s=now.get("uptime"),
-        cpus=now.get("cpus"),
+        cpus=short(now.get("cpus")),
         cpu_percent=percent(now.get("cpu")),
         memory_used_bytes=now.get("mem"),
         memory_total_bytes=now.get("maxmem"),

@@ -9,7 +9,7 @@ from proxmox_mcp.pve.errors import ProxmoxError
 from proxmox_mcp.pve.fields import NodeName
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.toolkit.declare import Toolset
-from proxmox_mcp.toolkit.results import Result, Row, gib, percent
+from proxmox_mcp.toolkit.results import Number, Result, Row, gib, percent
 from proxmox_mcp.toolkit.text import Line
 
 toolset = Toolset("nodes")
@@ -24,11 +24,11 @@ class NodeRow(Row):
     node: Line
     status: Line = Field(description="online, offline or unknown")
     cpus: int | None = None
-    cpu_percent: float | None = None
+    cpu_percent: Number | None = None
     load: list[float] | None = Field(None, description="Over 1, 5 and 15 minutes.")
-    memory_gib: float | None = None
-    memory_percent: float | None = None
-    disk_percent: float | None = Field(None, description="Of the root file system.")
+    memory_gib: Number | None = None
+    memory_percent: Number | None = None
+    disk_percent: Number | None = Field(None, description="Of the root file system.")
     uptime_s: int | None = None
 
 
@@ -97,8 +97,8 @@ class NodeStatus(Result):
     cpu_model: Line | None = None
     sockets: int | None = None
     cpus: int | None = None
-    cpu_percent: float | None = None
-    iowait_percent: float | None = None
+    cpu_percent: Number | None = None
+    iowait_percent: Number | None = None
     load: list[float] = Field(description="Over 1, 5 and 15 minutes.")
     memory_total_bytes: int | None = None
     memory_used_bytes: int | None = None

@@ -7,7 +7,7 @@ from pydantic import Field
 from proxmox_mcp.pve.fields import NodeName
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.toolkit.declare import Toolset
-from proxmox_mcp.toolkit.results import Result, Row, gib, percent
+from proxmox_mcp.toolkit.results import Number, Result, Row, gib, percent
 from proxmox_mcp.toolkit.text import Line
 
 toolset = Toolset("storage")
@@ -25,9 +25,9 @@ class StorageRow(Row):
     type: Line | None = None
     content: list[Line] = Field(description="What it may hold, e.g. images, backup, iso.")
     status: Line = Field(description="available, or why not: unknown, inactive, disabled")
-    used_gib: float | None = None
-    total_gib: float | None = None
-    used_percent: float | None = None
+    used_gib: Number | None = None
+    total_gib: Number | None = None
+    used_percent: Number | None = None
     missing_on: list[Line] | None = Field(None, description="Nodes on which it is not available.")
 
 

@@ -214,8 +214,10 @@ async def proxmox_task_log(
         rows = await pve.rows(log.get, start=total - limit, limit=limit)
     first = max(0, total - len(rows)) if start is None and total is not None else start or 0
     text = "\n".join(clean_line(row.get("t", "")) for row in rows)
-    place = f"Lines {first} to {first + len(rows) - 1} of {total or 'an unknown number'}"
-    head = f"{place} of the log of {upid.about}." if rows else f"No lines from {first} on."
+    head = f"Log of {upid.about}: no lines from start={first} on."
+    if rows:
+        last, of = first + len(rows), f" of {total}" if total else ""
+        head = f"Log of {upid.about}: lines {first + 1} to {last}{of} (start={first})."
     return f"{head}\n{fenced('log', text)}"
 
 

@@ -1,0 +1,102 @@
+"""Fixtures that every test may use: a simulated cluster, a server on it, a client of that server."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+from mcp.client import Client
+
+from proxmox_mcp import server, simulator
+from proxmox_mcp.config import Settings
+from proxmox_mcp.pve.bridge import Bridge
+from proxmox_mcp.pve.connection import Connection, Limits
+from proxmox_mcp.pve.guard import Cluster, Pve
+from tests import pve_schema
+
+FAST = Limits(retry_delay=0)
+"""No back-off between tries; everything else as users have it."""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def loop_never_blocks() -> Iterator[BlockBuster]:
+    """A blocking call on the event loop fails the test: this is our main promise."""
+    with blockbuster_ctx("proxmox_mcp") as blockbuster:
+        yield blockbuster
+
+
+@pytest.fixture(autouse=True)
+def nobody_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Settings and variables of whoever runs the suite must not reach into it."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith(("PROXMOX_", "PVE_", "LOG_LEVEL", "DYNACONF")) and name != "PVE_API_SCHEMA":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def cluster() -> Iterator[simulator.Cluster]:
+    """A simulated cluster whose tasks run fifty times as fast.
+
+    When the test is over, every request that it received is held against Proxmox's own schema.
+    """
+    simulated = simulator.Cluster(speed=50)
+    yield simulated
+    assert pve_schema.faults(simulated.requests) == []
+
+
+class Connect(Protocol):
+    def __call__(
+        self, *, mode: str = "auto", **settings: Any
+    ) -> AbstractAsyncContextManager[Client]: ...
+
+
+@pytest.fixture
+def connect(cluster: simulator.Cluster) -> Connect:
+    """Open a client on the real server, over the real proxmoxer, on the simulated cluster."""
+
+    @asynccontextmanager
+    async def opened(*, mode: str = "auto", **settings: Any) -> AsyncIterator[Client]:
+        settings = {"allow_elevated": True, "limits": FAST} | settings
+        credentials = settings.pop("credentials", simulator.CREDENTIALS)
+        assembled = server.build(
+            Settings(connection=Connection(**credentials), **settings),
+            adapter=simulator.SimulatorAdapter(cluster),
+        )
+        async with Client(assembled, mode=mode) as client:
+            yield client
+
+    return opened
+
+
+@pytest.fixture
+async def client(connect: Connect) -> AsyncIterator[Client]:
+    """A client on a server with elevated tools."""
+    async with connect() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def pve(cluster: simulator.Cluster) -> Pve:
+    """One call's way to the simulated cluster, as a handler gets it."""
+    bridge = Bridge(
+        Connection(**simulator.CREDENTIALS), adapter=simulator.SimulatorAdapter(cluster)
+    )
+    opened = Pve(Cluster(bridge, FAST))
+    await opened.open()
+    return opened
+
+
+def text(result: Any) -> str:
+    """What a tool's answer says, as the model reads it."""
+    return str(result.content[0].text)
