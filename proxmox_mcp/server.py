@@ -31,8 +31,7 @@ log = logging.getLogger(__name__)
 INSTRUCTIONS = """\
 Runs a Proxmox VE cluster: virtual machines (qemu) and containers (lxc).
 - "Is everything all right?": proxmox_get_cluster_status. One node down never hides the rest.
-- Find guests: proxmox_get_vms, filtered by name pattern, status, tag, pool, node. State right now: \
-proxmox_get_vm_status.
+- Find guests: proxmox_get_vms (name pattern, status, tag, pool, node). Live: proxmox_get_vm_status.
 - Name a guest by vmid or by name; leave node and type out, they are found, and refused if wrong.
 - Long work is a task with an id (UPID). proxmox_task_status with wait follows it to its end with \
 progress; proxmox_task_list finds it again; proxmox_task_log says why it failed.

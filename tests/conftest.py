@@ -52,7 +52,23 @@ def cluster() -> Iterator[simulator.Cluster]:
     """
     simulated = simulator.Cluster(speed=50)
     yield simulated
-    assert pve_schema.faults(simulated.requests) == []
+    assert schema_faults(simulated.requests) == []
+
+
+def schema_faults(requests: list[simulator.Request]) -> list[str]:
+    """What is wrong with these requests under any version of Proxmox's schema."""
+    if not pve_schema.AVAILABLE:
+        return []
+    return sorted(
+        {
+            f"PVE {version}: {request.method} {request.path}: {problem}"
+            for request in requests
+            for version in pve_schema.VERSIONS
+            for problem in pve_schema.problems(
+                version, request.method, request.path, request.params
+            )
+        }
+    )
 
 
 class Connect(Protocol):
