@@ -1,0 +1,58 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+# uv users get the same with `uv run proxmox-mcp tour` and `uv run pytest`.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INTERPRETERS ?= python3.11 python3.12 python3.13
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint types check format clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/ready ## install into .venv, and watch a client use the server on a simulated cluster
+	@$(BIN)/proxmox-mcp tour
+
+test: $(VENV)/ready-dev ## run the whole suite, with branch coverage
+	@$(BIN)/python -m pytest --cov --cov-report=term
+
+test-all: ## run the suite on every supported Python that is installed
+	@for python in $(INTERPRETERS); do \
+	  if $$python --version >/dev/null 2>&1; then \
+	    echo "== $$python"; \
+	    $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$python || exit 1; \
+	  else echo "== $$python is not installed"; fi; \
+	done
+
+lint: $(VENV)/ready-dev ## check style and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/ready-dev ## check types
+	@$(BIN)/mypy
+
+check: lint types ## lint and types
+
+format: $(VENV)/ready-dev ## put everything into shape
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+clean: ## remove what these targets made
+	rm -rf .venv .venv-* dist build .coverage .pytest_cache .mypy_cache .ruff_cache
+
+# pip before 25.1 knows no dependency groups, so the environment gets a newer one.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+
+$(VENV)/ready: pyproject.toml $(VENV)/bin/python
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready
+	@$(BIN)/python -m pip install --quiet --group dev
+	@touch $@

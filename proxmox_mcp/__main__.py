@@ -1,0 +1,16 @@
+"""``python -m proxmox_mcp`` and the command ``proxmox-mcp``."""
+
+import sys
+
+from proxmox_mcp.cli.wire import stdout_diverted
+
+
+def main() -> int:
+    """Run the command line and return its exit code."""
+    with stdout_diverted():
+        from proxmox_mcp.cli.main import run  # noqa: PLC0415 - only now is stdout guarded
+    return run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

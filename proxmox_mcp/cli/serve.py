@@ -1,0 +1,133 @@
+"""Serving over stdio, with a bounded end.
+
+The SDK alone hangs on SIGINT while idle, skips the lifespan's clean-up on SIGTERM, and at end of
+input waits for threads that are blocked in a request. Here all three ways out are one: the input
+ends, the server has a second to leave properly, and then the process is gone, log flushed. It works
+because the SDK serves from ``sys.stdin.buffer`` in place when that is not descriptor 0.
+"""
+
+import io
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import NoReturn
+
+import anyio
+
+from proxmox_mcp import __version__, logs, server
+from proxmox_mcp.cli.wire import stdout_diverted
+from proxmox_mcp.config import Settings
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 0.8
+"""How long a hanging request may delay the end; Claude Code kills half a second after SIGINT."""
+
+
+class Ending:
+    """The one way out: a code, and a timer that does not wait for anybody."""
+
+    def __init__(self) -> None:
+        self.code = 0
+        self._timer = threading.Timer(GRACE_SECONDS, self.now)
+        self._timer.daemon = True
+        self._begun = threading.Lock()
+
+    def begin(self) -> None:
+        """Start the clock; only the first call counts."""
+        if self._begun.acquire(blocking=False):
+            self._timer.start()
+
+    def now(self) -> NoReturn:
+        """End the process; a plain exit would join the threads that hang in a request."""
+        log.info("server.stopped", extra={"code": self.code})
+        logs.stop()
+        os._exit(self.code)
+
+
+class EndableInput(io.RawIOBase):
+    """A descriptor whose end can be brought about, even under a blocked read."""
+
+    def __init__(self, descriptor: int, on_end: Callable[[], None]) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._on_end = on_end
+        self._woken, self._wake = os.pipe()
+
+    def readable(self) -> bool:
+        """Say yes; this is an input."""
+        return True
+
+    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override] # as io does it
+        """Wait for input or for the end."""
+        ready, _, _ = select.select([self._descriptor, self._woken], [], [])
+        data = b"" if self._woken in ready else os.read(self._descriptor, len(buffer))
+        if not data:
+            self._on_end()
+        buffer[: len(data)] = data
+        return len(data)
+
+    def end(self) -> None:
+        """Make the next read, or the one under way, return the end of input."""
+        os.write(self._wake, b".")
+
+
+def run(settings: Settings) -> int:
+    """Serve until the input ends or a signal comes; does not return on POSIX.
+
+    Exit codes: 0 at the end of input, 128 + the signal's number after a signal.
+    """
+    secrets = settings.connection.secrets if settings.connection else ()
+    with stdout_diverted():
+        logs.start(settings.log, secrets=secrets)
+        for warning in settings.warnings:
+            log.warning(warning)
+        assembled = server.build(settings)
+    log.info(
+        "server.started",
+        extra={
+            "version": __version__,
+            "profile": settings.profile,
+            "demo": settings.demo,
+            "host": settings.connection.address if settings.connection else None,
+            "identity": settings.connection.identity if settings.connection else None,
+        },
+    )
+    if sys.platform == "win32":  # select cannot watch pipes there
+        assembled.run("stdio")
+        return 0
+    return _serve(assembled)
+
+
+def _serve(assembled: server.ProxmoxServer) -> NoReturn:
+    ending = Ending()
+    source = EndableInput(os.dup(0), ending.begin)
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)  # what children read must not be the protocol
+    os.close(nowhere)
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(source), encoding="utf-8", errors="replace")
+    anyio.run(_until_the_end, assembled, source, ending)
+    ending.now()
+
+
+async def _until_the_end(
+    assembled: server.ProxmoxServer, source: EndableInput, ending: Ending
+) -> None:
+    async def stop_on_signal() -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:
+                ending.code = 128 + number
+                ending.begin()
+                source.end()
+                return  # a second signal kills at once
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(stop_on_signal)
+        try:
+            await assembled.run_stdio_async()
+        finally:
+            group.cancel_scope.cancel()
