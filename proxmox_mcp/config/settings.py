@@ -1,0 +1,79 @@
+"""What comes out of the configuration: one frozen value, or one page of problems."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from pydantic import BaseModel, Field, ValidationError
+
+from proxmox_mcp.logs import LogSettings
+from proxmox_mcp.pve.connection import FROZEN, Connection, Limits
+
+
+class Settings(BaseModel):
+    """Everything the program is told from outside, checked."""
+
+    model_config = FROZEN
+
+    profile: str = "default"
+    demo: bool = False
+    allow_elevated: bool = False
+    connection: Connection | None = None  # None in demo mode only
+    limits: Limits = Field(default_factory=Limits)
+    log: LogSettings = Field(default_factory=LogSettings)
+    sources: Mapping[str, str] = Field(default_factory=dict, repr=False)  # places, never values
+    warnings: tuple[str, ...] = ()
+
+
+class Problem(NamedTuple):
+    """One thing to put right: the setting, where it came from, and what to do; no value."""
+
+    setting: str
+    place: str
+    text: str
+
+    def __str__(self) -> str:
+        where = f" ({self.place})" if self.place else ""
+        return f"{self.setting}{where}: {self.text}"
+
+
+class ConfigError(Exception):
+    """The settings cannot be used; `problems` holds every reason and `str()` is one page."""
+
+    _HEAD = "The settings cannot be used:"
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems: tuple[str, ...] = tuple(problems)
+        super().__init__("\n".join((self._HEAD, *(f"  - {problem}" for problem in self.problems))))
+
+
+class NoCredentials(ConfigError):
+    """Nobody has said yet which Proxmox to talk to, and nothing else is wrong."""
+
+    _HEAD = "No Proxmox host and no login are configured yet:"
+
+
+_SECONDS = frozenset({"timeout", "connect_timeout", "retry_delay", "retry_total"})
+_SAID = {
+    "int_type": "must be a whole number, without quotes",
+    "float_type": "must be a number, without quotes",
+    "bool_type": "must be true or false, without quotes",
+    "string_type": "must be a quoted string",
+    "dict_type": 'must be a table such as { https = "http://proxy:3128" }',
+}
+
+
+def problems_of(
+    error: ValidationError, places: Mapping[str, str], *, prefix: str = ""
+) -> list[Problem]:
+    """Put pydantic's findings in our words, one for each setting, without the values."""
+    found = dict[str, Problem]()
+    for line in error.errors(include_url=False, include_input=False, include_context=False):
+        setting = f"{prefix}{line['loc'][0]}" if line["loc"] else prefix
+        text = _SAID.get(line["type"], line["msg"].removeprefix("Value error, "))
+        text = re.sub(r"^Input should be", "must be", text)
+        if line["type"] == "missing":
+            text = f"is missing: give it in a file, or as PROXMOX_MCP_{setting.upper()}"
+        unit = " (in seconds)" if setting in _SECONDS else ""
+        found.setdefault(setting, Problem(setting, places.get(setting, ""), text + unit))
+    return list(found.values())
