@@ -1,5 +1,6 @@
-"""Fixtures that every test may use: a simulated cluster, a server on it, a client of that server."""
+"""Fixtures that every test may use: a simulated cluster, a server on it, and a client of it."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -35,22 +36,29 @@ def loop_never_blocks() -> Iterator[BlockBuster]:
 @pytest.fixture(autouse=True)
 def nobody_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Settings and variables of whoever runs the suite must not reach into it."""
-    import os
-
     for name in list(os.environ):
-        if name.startswith(("PROXMOX_", "PVE_", "LOG_LEVEL", "DYNACONF")) and name != "PVE_API_SCHEMA":
+        if (
+            name.startswith(("PROXMOX_", "PVE_", "LOG_LEVEL", "DYNACONF"))
+            and name != "PVE_API_SCHEMA"
+        ):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture
-def cluster() -> Iterator[simulator.Cluster]:
-    """A simulated cluster whose tasks run fifty times as fast.
+def speed() -> float:
+    """How many times as fast as a real one the simulated cluster is."""
+    return 50
+
+
+@pytest.fixture
+def cluster(speed: float) -> Iterator[simulator.Cluster]:
+    """A simulated cluster.
 
     When the test is over, every request that it received is held against Proxmox's own schema.
     """
-    simulated = simulator.Cluster(speed=50)
+    simulated = simulator.Cluster(speed=speed)
     yield simulated
     assert schema_faults(simulated.requests) == []
 
@@ -83,16 +91,20 @@ def connect(cluster: simulator.Cluster) -> Connect:
 
     @asynccontextmanager
     async def opened(*, mode: str = "auto", **settings: Any) -> AsyncIterator[Client]:
-        settings = {"allow_elevated": True, "limits": FAST} | settings
-        credentials = settings.pop("credentials", simulator.CREDENTIALS)
-        assembled = server.build(
-            Settings(connection=Connection(**credentials), **settings),
-            adapter=simulator.SimulatorAdapter(cluster),
-        )
-        async with Client(assembled, mode=mode) as client:
+        async with Client(serve(cluster, **settings), mode=mode) as client:
             yield client
 
     return opened
+
+
+def serve(cluster: simulator.Cluster, **settings: Any) -> server.ProxmoxServer:
+    """Assemble the real server on a simulated cluster, with elevated tools."""
+    credentials: dict[str, Any] = settings.pop("credentials", simulator.CREDENTIALS)
+    chosen: dict[str, Any] = {"allow_elevated": True, "limits": FAST} | settings
+    return server.build(
+        Settings(connection=Connection(**credentials), **chosen),
+        adapter=simulator.SimulatorAdapter(cluster),
+    )
 
 
 @pytest.fixture

@@ -339,7 +339,7 @@ def refusal(
     said = "; ".join([text.strip(), *(f"{k}: {v.strip()}" for k, v in (fields or {}).items())])
     for row in MEANINGS:
         if match := row.reads(status, said, path):
-            return _built(row, match, f"{where(path)}: {said}", status)
+            return _built(row, match, f"{where(path)}: {said or f'HTTP {status}'}", status)
     if status in LOST:
         return lost(f"{where(path)}: HTTP {status} {said}", method=method)
     return Refused(f"{where(path)}: {said or 'refused without a reason'} (HTTP {status}).")

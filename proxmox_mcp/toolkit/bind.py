@@ -113,6 +113,7 @@ def _is_result(annotation: Any) -> bool:
 
 
 def _listens(ctx: Context[State]) -> bool:
+    # Reading a log for nobody would double the requests of every wait.
     meta = ctx.request_context.meta
     return bool(meta and meta.get("progress_token") is not None)
 

@@ -59,7 +59,7 @@ async def proxmox_get_vms(
     *,
     node: NodeName | None = None,
     type: Annotated[  # noqa: A002 - Proxmox's own word
-        Kind | Literal["all"], Field(description="VMs (qemu), containers (lxc) or both.")
+        Literal["qemu", "lxc", "all"], Field(description="VMs (qemu), containers (lxc) or both.")
     ] = "all",
     status: Annotated[Status | None, Field(description="State; unknown = node is down.")] = None,
     name: Annotated[
