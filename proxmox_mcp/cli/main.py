@@ -5,12 +5,14 @@ are wrong.
 """
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
 
 from proxmox_mcp import __version__
 from proxmox_mcp.cli import serve, tools, tour
-from proxmox_mcp.cli.wire import stdout_diverted
 from proxmox_mcp.config import ConfigError, Settings, load
 
 BAD_SETTINGS = 2
@@ -21,24 +23,36 @@ Try it on a simulated cluster: proxmox-mcp tour
 """
 
 
-def run(argv: Sequence[str]) -> int:
+def run(argv: Sequence[str], out: io.TextIOWrapper) -> int:
     """Carry out one command line.
 
     Args:
         argv: The words after the command's name.
+        out: The real stdout; what others print to ``sys.stdout`` leads elsewhere.
     """
-    given = _parser().parse_args(argv)
+    given = _parsed(argv, out)
     flags = {
         "profile": given.profile,
-        "config": given.config,
+        # Typed by a person, a path is meant from where they stand; a setting's must be absolute.
+        "config": given.config and str(Path(given.config).expanduser().absolute()),
         "demo": "true" if given.demo else None,
     }
     given.flags = {name: value for name, value in flags.items() if value is not None}
     try:
-        return int(given.command(given))
+        return int(given.command(given, out))
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return BAD_SETTINGS
+
+
+def _parsed(argv: Sequence[str], out: io.TextIOWrapper) -> argparse.Namespace:
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            return _parser().parse_args(argv)
+    except SystemExit:  # --help and --version print, and end
+        out.write(printed.getvalue())
+        raise
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,21 +91,19 @@ def _settings_flags(parser: argparse.ArgumentParser, default: str | None) -> Non
     parser.add_argument("--config", default=default, metavar="FILE", help="a settings file")
 
 
-def _serve(given: argparse.Namespace) -> int:
-    with stdout_diverted():
-        settings = load(flags=given.flags)
-    return serve.run(settings)
+def _serve(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
+    return serve.run(load(flags=given.flags), out)
 
 
-def _tools(given: argparse.Namespace) -> int:
-    sys.stdout.write(tools.listing(_without_connection(given), as_json=given.json))
+def _tools(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
+    out.write(tools.listing(_without_connection(given), as_json=given.json))
     return 0
 
 
-def _tour(given: argparse.Namespace) -> int:
+def _tour(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
     if not given.live:
-        return tour.run(None, {})
-    return tour.run(load(flags=given.flags), given.flags)
+        return tour.run(None, {}, out)
+    return tour.run(load(flags=given.flags), given.flags, out)
 
 
 def _without_connection(given: argparse.Namespace) -> Settings:

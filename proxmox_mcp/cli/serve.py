@@ -2,8 +2,8 @@
 
 The SDK alone hangs on SIGINT while idle, skips the lifespan's clean-up on SIGTERM, and at end of
 input waits for threads that are blocked in a request. Here all three ways out are one: the input
-ends, the server has a second to leave properly, and then the process is gone, log flushed. It works
-because the SDK serves from ``sys.stdin.buffer`` in place when that is not descriptor 0.
+ends, the server has a second to leave properly, and then the process is gone, log flushed. So the
+SDK gets streams of ours: an input that can be ended, and the one way to the real stdout.
 """
 
 import io
@@ -17,9 +17,9 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import anyio
+from mcp.server.stdio import stdio_server
 
 from proxmox_mcp import __version__, logs, server
-from proxmox_mcp.cli.wire import stdout_diverted
 from proxmox_mcp.config import Settings
 
 log = logging.getLogger(__name__)
@@ -76,17 +76,21 @@ class EndableInput(io.RawIOBase):
         os.write(self._wake, b".")
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, out: io.TextIOWrapper) -> int:
     """Serve until the input ends or a signal comes; does not return on POSIX.
 
     Exit codes: 0 at the end of input, 128 + the signal's number after a signal.
+
+    Args:
+        settings: What was configured.
+        out: The real stdout.
     """
+    out.reconfigure(encoding="utf-8")
     secrets = settings.connection.secrets if settings.connection else ()
-    with stdout_diverted():
-        logs.start(settings.log, secrets=secrets)
-        for warning in settings.warnings:
-            log.warning(warning)
-        assembled = server.build(settings)
+    logs.start(settings.log, secrets=secrets)
+    for warning in settings.warnings:
+        log.warning(warning)
+    assembled = server.build(settings)
     log.info(
         "server.started",
         extra={
@@ -98,24 +102,26 @@ def run(settings: Settings) -> int:
         },
     )
     if sys.platform == "win32":  # select cannot watch pipes there
-        assembled.run("stdio")
+        anyio.run(_speak, assembled, None, out)
         return 0
-    return _serve(assembled)
+    return _serve(assembled, out)
 
 
-def _serve(assembled: server.ProxmoxServer) -> NoReturn:
+def _serve(assembled: server.ProxmoxServer, out: io.TextIOWrapper) -> NoReturn:
     ending = Ending()
     source = EndableInput(os.dup(0), ending.begin)
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)  # what children read must not be the protocol
     os.close(nowhere)
-    sys.stdin = io.TextIOWrapper(io.BufferedReader(source), encoding="utf-8", errors="replace")
-    anyio.run(_until_the_end, assembled, source, ending)
+    anyio.run(_until_the_end, assembled, source, out, ending)
     ending.now()
 
 
 async def _until_the_end(
-    assembled: server.ProxmoxServer, source: EndableInput, ending: Ending
+    assembled: server.ProxmoxServer,
+    source: EndableInput,
+    out: io.TextIOWrapper,
+    ending: Ending,
 ) -> None:
     async def stop_on_signal() -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -125,9 +131,20 @@ async def _until_the_end(
                 source.end()
                 return  # a second signal kills at once
 
+    words = io.TextIOWrapper(io.BufferedReader(source), encoding="utf-8", errors="replace")
     async with anyio.create_task_group() as group:
         group.start_soon(stop_on_signal)
         try:
-            await assembled.run_stdio_async()
+            await _speak(assembled, words, out)
         finally:
             group.cancel_scope.cancel()
+
+
+async def _speak(
+    assembled: server.ProxmoxServer, words: io.TextIOWrapper | None, out: io.TextIOWrapper
+) -> None:
+    """Do what the SDK's ``run_stdio_async`` does, which takes no streams."""
+    stdin = anyio.wrap_file(words) if words else None
+    lowlevel = assembled._lowlevel_server  # noqa: SLF001 - no public way leads there
+    async with stdio_server(stdin, anyio.wrap_file(out)) as (reader, writer):
+        await lowlevel.run(reader, writer, lowlevel.create_initialization_options())

@@ -82,7 +82,7 @@ class Walk:
         self.out.flush()
 
 
-def run(settings: Settings | None, flags: Mapping[str, str], out: TextIO = sys.stdout) -> int:
+def run(settings: Settings | None, flags: Mapping[str, str], out: TextIO) -> int:
     """Take the tour and return the exit code: 0 only if every step answered as it should.
 
     Args:

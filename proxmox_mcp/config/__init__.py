@@ -20,7 +20,7 @@ the file names the same host, because that token was not meant for that host. A 
 above may meet a host from below, and all files count as one place.
 """
 
-from .loading import load
-from .settings import ConfigError, NoCredentials, Settings
+from proxmox_mcp.config.loading import load
+from proxmox_mcp.config.settings import ConfigError, NoCredentials, Settings
 
 __all__ = ["ConfigError", "NoCredentials", "Settings", "load"]

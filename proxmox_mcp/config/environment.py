@@ -7,8 +7,8 @@ number, and run texts that begin with @.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from .layers import Given, Layer
-from .names import (
+from proxmox_mcp.config.layers import Given, Layer
+from proxmox_mcp.config.names import (
     CHOOSERS,
     MILLISECONDS,
     OWN_PREFIX,
@@ -20,7 +20,7 @@ from .names import (
     number,
     typed,
 )
-from .settings import Problem
+from proxmox_mcp.config.settings import Problem
 
 _LEVEL_WORDS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR")
 

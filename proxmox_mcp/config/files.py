@@ -23,9 +23,9 @@ from dynaconf.loaders.base import BaseLoader
 
 from proxmox_mcp.pve.connection import SECRETS
 
-from .layers import Given, Layer
-from .names import CHOOSERS, SETTINGS, hint, is_unset
-from .settings import Problem
+from proxmox_mcp.config.layers import Given, Layer
+from proxmox_mcp.config.names import CHOOSERS, SETTINGS, hint, is_unset
+from proxmox_mcp.config.settings import Problem
 
 DEFAULT_PROFILE: Final = "default"
 _RESERVED: Final = ("global", "dynaconf")  # Dynaconf would lay these over or under every profile

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from proxmox_mcp.pve.connection import SECRETS, spread
 
-from .settings import Problem
+from proxmox_mcp.config.settings import Problem
 
 Family = Literal["packaged", "files", "process"]
 

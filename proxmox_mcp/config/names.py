@@ -12,7 +12,7 @@ from typing import Any, Final
 from proxmox_mcp.logs import LogSettings
 from proxmox_mcp.pve.connection import WORDS, Connection, Limits
 
-from .settings import Settings
+from proxmox_mcp.config.settings import Settings
 
 LOG_PREFIX: Final = "log_"
 CONNECTION: Final = tuple(Connection.model_fields)

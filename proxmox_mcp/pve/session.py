@@ -25,9 +25,15 @@ from requests.cookies import RequestsCookieJar
 from proxmox_mcp.pve.answers import Listing
 from proxmox_mcp.pve.connection import Connection
 from proxmox_mcp.pve.errors import BadAnswer, NotAuthenticated, refusal
+from proxmox_mcp.pve.transport import unanswered
 
 RENEW_AFTER_SECONDS = 3600
 """A ticket lives 7,200 s (PVE::Ticket); half of it leaves room for clocks that differ."""
+
+SECOND_FACTOR = (
+    "The login needs a second factor that was not given or not accepted. An API token needs none:"
+    " make one under Datacenter > Permissions > API Tokens."
+)
 
 
 class Body(JsonSerializer):  # type: ignore[misc] # proxmoxer ships no types
@@ -117,28 +123,37 @@ class TicketLogin(AuthBase):
         password = connection.password.get_secret_value() if connection.password else ""
         data = self._post({"username": connection.user, "password": password})
         if data.get("NeedTFA"):
-            otp = connection.otp.get_secret_value() if connection.otp else ""
-            second = {
-                "username": connection.user,
-                "tfa-challenge": data["ticket"],
-                "password": f"totp:{otp}",
-            }
-            data = self._post(second)
+            data = self._second_factor(data["ticket"])
         self._ticket, self._csrf = data["ticket"], data["CSRFPreventionToken"]
         self._born = time.monotonic()
 
+    def _second_factor(self, challenge: str) -> dict[str, Any]:
+        otp = self._connection.otp
+        if otp is None:  # an empty one would count as a failed try, and those lock the account
+            raise NotAuthenticated(SECOND_FACTOR)
+        form = {
+            "username": self._connection.user,
+            "tfa-challenge": challenge,
+            "password": f"totp:{otp.get_secret_value()}",
+        }
+        try:
+            return self._post(form)
+        except NotAuthenticated as exc:
+            raise NotAuthenticated(SECOND_FACTOR) from exc
+
     def _post(self, form: dict[str, str]) -> dict[str, Any]:
-        answer = self._login.post(
-            self._url, data=form, verify=self.verify_ssl, timeout=self.timeout
-        )
+        try:
+            answer = self._login.post(
+                self._url, data=form, verify=self.verify_ssl, timeout=self.timeout
+            )
+        except requests.RequestException as exc:
+            # A login changes nothing, and the call that needed it has not left yet.
+            raise unanswered(exc, self._connection, method="GET", path="/access/ticket") from exc
         if not answer.ok:
             raise refusal(answer.status_code, answer.reason, method="GET", path="/access/ticket")
         data = Body().loads(answer)
         if not isinstance(data, dict) or not data.get("ticket"):
-            raise NotAuthenticated(
-                "The login needs a second factor that was not given or not accepted. An API token"
-                " needs none: make one under Datacenter > Permissions > API Tokens."
-            )
+            raise NotAuthenticated(SECOND_FACTOR)
         return data
 
 

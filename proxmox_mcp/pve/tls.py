@@ -31,6 +31,10 @@ class PinnedAdapter(HTTPAdapter):
         """Hand the pin down to urllib3, which compares it after each handshake."""
         super().init_poolmanager(*args, assert_fingerprint=self._fingerprint, **kwargs)
 
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        """Hand it down for tunnels through a proxy also: their connections are kept apart."""
+        return super().proxy_manager_for(*args, assert_fingerprint=self._fingerprint, **kwargs)
+
 
 def shown_fingerprint(host: str, port: int, timeout: float) -> str | None:
     """Ask a host which certificate it shows, believing nothing, and return its SHA-256.

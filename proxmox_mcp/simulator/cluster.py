@@ -129,6 +129,8 @@ class Cluster:
         try:
             request = wire.read(method, target, headers, body, self.version)
         except Refusal as refusal:
+            with self._lock:
+                self.requests.append(Request(method, target))
             return refusal.answer(self.version)
         return self.handle(request)
 

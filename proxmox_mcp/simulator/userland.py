@@ -13,7 +13,21 @@ from dataclasses import dataclass, field
 NOT_FOUND = 127
 SHELLS = frozenset({"sh", "bash", "dash"})
 CONNECTORS = frozenset({";", "&&", "||", "|", "\n"})
+TOKEN = re.compile(
+    r"""[ \t\r]*(?:
+    (?P<turn>\d?>&\d|\d?>>?[ ]*[^\s;|&]+)
+    |(?P<joint>&&|\|\||[;|\n])
+    |(?P<word>(?:[^\s;|&<>"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+)
+    |$)""",
+    re.VERBOSE,
+)
 KERNEL = "6.1.0-27-amd64"
+
+
+class Sign(str):
+    """A word that means something to the shell because it was not quoted."""
+
+    __slots__ = ()
 
 
 @dataclass
@@ -182,31 +196,25 @@ def script(text: str, context: Context) -> Outcome:
 
 
 def _words(text: str) -> list[str]:
-    # shlex would take `2>&1` apart; as one quoted word it survives.
-    lexer = shlex.shlex(re.sub(r"(\d?>&\d|\d?>\s*/dev/null)", r' "\1" ', text), posix=True)
-    lexer.wordchars += "$%+,:@=!^[]{}*?~-./>&"
-    lexer.wordchars = lexer.wordchars.replace("&", "")
-    lexer.whitespace = " \t\r"
-    lexer.whitespace_split = False
-    lexer.commenters = "#"
-    return _joined(list(lexer))
-
-
-def _joined(tokens: Sequence[str]) -> list[str]:
-    words: list[str] = []
-    for token in tokens:
-        if token in {"&", "|"} and words and words[-1] == token:
-            words[-1] = token * 2
-        else:
-            words.append(token)
+    words = []
+    position = 0
+    while position < len(text):
+        match = TOKEN.match(text, position)
+        if match is None:
+            raise ValueError(f'"{text[position:].strip()[:9]}" unexpected')
+        position = match.end()
+        if match["word"]:
+            words += shlex.split(match["word"])
+        elif match.lastgroup:
+            words.append(Sign(match[match.lastgroup].replace(" ", "")))
     return words
 
 
 def _commands(words: Sequence[str]) -> list[tuple[list[str], str]]:
     found: list[tuple[list[str], str]] = []
     command: list[str] = []
-    for word in [*words, ";"]:
-        if word in CONNECTORS:
+    for word in [*words, Sign(";")]:
+        if isinstance(word, Sign) and word in CONNECTORS:
             if command:
                 found.append((command, ";" if word == "\n" else word))
             command = []
@@ -216,8 +224,8 @@ def _commands(words: Sequence[str]) -> list[tuple[list[str], str]]:
 
 
 def _simple(words: Sequence[str], context: Context) -> Outcome:
-    turns = [word.replace(" ", "") for word in words if ">" in word]
-    command = [word for word in words if ">" not in word]
+    turns = [word for word in words if isinstance(word, Sign)]
+    command = [word for word in words if not isinstance(word, Sign)]
     if command[:1] == ["exit"]:
         return _exit(context, command[1:])
     outcome = run(command, context)
@@ -234,7 +242,7 @@ def _redirect(outcome: Outcome, turn: str) -> None:
         outcome.out, outcome.err = "", outcome.err + outcome.out
     elif turn == "2>&1":
         outcome.out, outcome.err = outcome.out + outcome.err, ""
-    elif turn in {">/dev/null", "1>/dev/null"}:
-        outcome.out = ""
-    elif turn == "2>/dev/null":
+    elif turn.startswith("2>"):  # into a file, of which none is kept
         outcome.err = ""
+    else:
+        outcome.out = ""
