@@ -53,7 +53,11 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     (STATUS, {"vmid": 100, "type": "kvm"}, "type must be one of: 'qemu' or 'lxc'"),
     (STATUS, {"vmid": 100, "force": True}, 'has no argument "force"; it takes: name, node, type'),
     (STATUS, {"vmid": 100, "a b\n<c>": 1}, 'has no argument "a?b??c?"'),
-    ("proxmox_get_nodes", {"node": "pve1"}, 'has no argument "node"; it takes: no arguments'),
+    (
+        "proxmox_get_cluster_status",
+        {"node": "pve1"},
+        'has no argument "node"; it takes: no arguments',
+    ),
     ("proxmox_get_node_status", {}, "node is missing (Node name, e.g. pve1)"),
     ("proxmox_get_vms", {"limit": 0}, "limit must be at least 1"),
     ("proxmox_get_vms", {"limit": "ten"}, "limit must be a whole number"),

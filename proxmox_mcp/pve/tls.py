@@ -6,6 +6,7 @@ certificates, and knowing the one certificate is stronger than trusting an autho
 """
 
 import hashlib
+import logging
 import socket
 import ssl
 from typing import Any
@@ -14,6 +15,8 @@ from requests.adapters import HTTPAdapter
 
 from proxmox_mcp.pve.connection import Connection
 from proxmox_mcp.pve.errors import Untrusted
+
+log = logging.getLogger(__name__)
 
 
 class PinnedAdapter(HTTPAdapter):
@@ -61,6 +64,7 @@ def shown_fingerprint(host: str, port: int, timeout: float) -> str | None:
 def untrusted(connection: Connection, cause: str) -> Untrusted:
     """Explain a certificate that was not believed: what is shown, and the line that accepts it."""
     shown = shown_fingerprint(connection.host, connection.port, connection.connect_timeout)
+    log.warning("tls.untrusted", extra={"address": connection.address, "fingerprint": shown})
     if connection.fingerprint:
         return Untrusted(
             f"{connection.address} shows another certificate than the pinned one, so nothing was"

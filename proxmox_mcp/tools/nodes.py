@@ -1,6 +1,6 @@
 """The machines that a cluster runs on."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 from pydantic import Field
@@ -9,7 +9,17 @@ from proxmox_mcp.pve.errors import ProxmoxError
 from proxmox_mcp.pve.fields import NodeName
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.toolkit.declare import Toolset
-from proxmox_mcp.toolkit.results import Number, Result, Row, gib, percent
+from proxmox_mcp.toolkit.results import (
+    Cursor,
+    Number,
+    Page,
+    Result,
+    Row,
+    gib,
+    paged,
+    percent,
+    position,
+)
 from proxmox_mcp.toolkit.text import Line
 
 toolset = Toolset("nodes")
@@ -32,26 +42,36 @@ class NodeRow(Row):
     uptime_s: int | None = None
 
 
-class Nodes(Result):
-    """The nodes of a cluster."""
+class Nodes(Page):
+    """The nodes of a cluster, by name."""
 
+    total: int = Field(description="How many nodes the cluster has.")
     nodes: list[NodeRow]
     offline: list[Line] = Field(description="Nodes that are not online.")
     without_load: list[Line] | None = Field(None, description="Online, but did not tell its load.")
 
 
 @toolset.reads("List nodes", needs="Sys.Audit on /nodes/{node} for figures")
-async def proxmox_get_nodes(pve: Pve) -> Nodes:
+async def proxmox_get_nodes(
+    pve: Pve,
+    *,
+    limit: Annotated[int, Field(ge=1, le=100, description="Nodes per page.")] = 50,
+    cursor: Cursor = None,
+) -> Nodes:
     """List the cluster's nodes: online or not, CPU, load, memory, uptime.
 
     A node that is offline or does not answer is named, and takes nothing else down.
     """
-    rows = sorted(await pve.rows(pve.nodes.get), key=lambda row: str(row.get("node")))
-    online = [row["node"] for row in rows if row.get("status") == "online"]
+    after = position(cursor, str)
+    rows = await pve.rows(pve.nodes.get)
+    shown, more = paged(rows, lambda row: [str(row["node"])], limit, after)
+    online = [row["node"] for row in shown if row.get("status") == "online"]
     loads = await _loads(pve, online)
     return Nodes(
-        nodes=[_row(row, loads.get(row["node"])) for row in rows],
-        offline=[row["node"] for row in rows if row.get("status") != "online"],
+        total=len(rows),
+        next_cursor=more,
+        nodes=[_row(row, loads.get(row["node"])) for row in shown],
+        offline=sorted(row["node"] for row in rows if row.get("status") != "online"),
         without_load=[node for node in online if node not in loads] or None,
     )
 

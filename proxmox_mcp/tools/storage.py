@@ -1,16 +1,18 @@
 """Where disks, images and backups lie."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from proxmox_mcp.pve.fields import NodeName
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.toolkit.declare import Toolset
-from proxmox_mcp.toolkit.results import Number, Result, Row, gib, percent
+from proxmox_mcp.toolkit.results import Cursor, Number, Page, Row, gib, paged, percent, position
 from proxmox_mcp.toolkit.text import Line
 
 toolset = Toolset("storage")
+
+Content = Literal["images", "rootdir", "backup", "iso", "vztmpl", "snippets", "import"]
 
 NO_STORAGE = (
     "No storage is visible. Either there is none, or this token lacks Datastore.Audit on /storage."
@@ -31,25 +33,41 @@ class StorageRow(Row):
     missing_on: list[Line] | None = Field(None, description="Nodes on which it is not available.")
 
 
-class Storages(Result):
+class Storages(Page):
     """Storages, fullest first."""
 
+    total: int = Field(description="How many match in all.")
     storages: list[StorageRow]
 
 
 @toolset.reads("List storages", needs="Datastore.Audit on /storage/{storage}")
-async def proxmox_get_storage(pve: Pve, *, node: NodeName | None = None) -> Storages:
+async def proxmox_get_storage(
+    pve: Pve,
+    *,
+    node: NodeName | None = None,
+    content: Annotated[Content | None, Field(description="Only what may hold this.")] = None,
+    limit: Annotated[int, Field(ge=1, le=1000, description="Storages per page.")] = 50,
+    cursor: Cursor = None,
+) -> Storages:
     """List storages with type, content, usage and state: of one node, or of the whole cluster.
 
     The cluster's view is some ten seconds old and costs one request; a node's is live and may take
     seconds where a network storage is slow.
     """
+    after = position(cursor, float, str, str)
     if node is None:
         rows = _cluster_rows(await pve.rows(pve.cluster_api.resources.get, type="storage"))
     else:
         rows = [_node_row(row, node) for row in await pve.rows(pve.nodes(node).storage.get)]
-    rows.sort(key=lambda row: (-(row.used_percent or 0), row.storage, row.node or ""))
-    return Storages(storages=rows, notice=None if rows else NO_STORAGE)
+    found = [row for row in rows if content is None or content in row.content]
+    shown, more = paged(
+        found,
+        lambda row: [-float(row.used_percent or 0), row.storage, row.node or ""],
+        limit,
+        after,
+    )
+    notice = None if rows else NO_STORAGE
+    return Storages(total=len(found), storages=shown, next_cursor=more, notice=notice)
 
 
 def _node_row(row: dict[str, Any], node: str) -> StorageRow:

@@ -123,3 +123,19 @@ async def test_node_status_is_withheld_and_says_which_setting_turns_it_on(
     assert result.is_error
     assert "allow_elevated" in text(result)
     assert cluster.requests == []
+
+
+async def test_nodes_are_paged_and_only_those_shown_are_asked(
+    client: Client, cluster: Cluster
+) -> None:
+    first = (await client.call_tool("proxmox_get_nodes", {"limit": 2})).structured_content
+    assert first is not None
+    asked = [request.path for request in cluster.requests]
+    rest = {"limit": 2, "cursor": first["next_cursor"]}
+    second = (await client.call_tool("proxmox_get_nodes", rest)).structured_content
+    assert second is not None
+
+    assert sorted(asked) == ["/nodes", "/nodes/pve1/status", "/nodes/pve2/status"]
+    assert first["total"] == 3
+    assert [node["node"] for node in first["nodes"] + second["nodes"]] == ["pve1", "pve2", "pve3"]
+    assert "next_cursor" not in second

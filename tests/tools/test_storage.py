@@ -60,3 +60,13 @@ async def test_no_visible_storage_says_which_privilege_may_be_missing(connect: C
 
     assert answer["storages"] == []
     assert "Datastore.Audit" in answer["notice"]
+
+
+async def test_storages_are_filtered_by_content_and_paged(client: Client) -> None:
+    first = await storages(client, content="backup", limit=3)
+    second = await storages(client, content="backup", limit=3, cursor=first["next_cursor"])
+
+    rows = first["storages"] + second["storages"]
+    assert first["total"] == len(rows) == 5
+    assert all("backup" in row["content"] for row in rows)
+    assert "next_cursor" not in second
