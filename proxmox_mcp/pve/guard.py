@@ -102,7 +102,6 @@ class Pve:
     Attributes:
         cluster: What is shared with other calls.
         requests: How many requests this call has sent.
-        wrote: Whether anything but a GET may have left.
         remembered: Whether an answer from memory was used.
         notes: What the log should know of this call, e.g. ``guest`` and ``upid``.
         report: Where progress goes; None where nobody listens.
@@ -111,7 +110,7 @@ class Pve:
     def __init__(self, cluster: Cluster, report: Report | None = None) -> None:
         self.cluster = cluster
         self.requests = 0
-        self.wrote = False
+        self._writes = 0
         self.remembered = False
         self.notes: dict[str, str] = {}
         self.report = report
@@ -120,6 +119,11 @@ class Pve:
     async def open(self) -> None:
         """Make sure that the chain has its root."""
         self._api = await self.cluster.bridge.open()
+
+    @property
+    def wrote(self) -> bool:
+        """Whether anything but a GET may have left."""
+        return self._writes > 0
 
     @property
     def nodes(self) -> Any:
@@ -154,13 +158,13 @@ class Pve:
         """
         await self._turn()
         reading = target(verb)[0] == "GET" and not once
-        before, self.wrote = self.wrote, self.wrote or not reading
+        self._writes += not reading
         self.requests += 1
         try:
             return await self.cluster.bridge.call(verb, **params)
         except Unreachable as error:
             if not error.left:
-                self.wrote = before
+                self._writes -= not reading
             raise
 
     async def rows(

@@ -85,7 +85,7 @@ def _matching(
 ) -> list[dict[str, Any]]:
     if vmid is not None:
         return [row for row in rows if row.get("vmid") == vmid]
-    return [row for row in rows if row.get("name", "").lower() == (name or "").lower()]
+    return [row for row in rows if str(row.get("name", "")).lower() == (name or "").lower()]
 
 
 def _guest(pve: Pve, row: dict[str, Any]) -> Guest:
@@ -94,7 +94,7 @@ def _guest(pve: Pve, row: dict[str, Any]) -> Guest:
             vmid=row["vmid"],
             kind=row["type"],
             node=row["node"],
-            name=row.get("name", "unnamed"),
+            name=str(row.get("name") or "unnamed"),
             api=None,
         )
     except (KeyError, ValidationError) as exc:
@@ -132,7 +132,7 @@ def _missing(rows: list[dict[str, Any]], vmid: int | None, name: str | None) -> 
 
 
 def _distance(row: dict[str, Any], vmid: int | None, name: str | None) -> tuple[float, int]:
-    own = int(row.get("vmid", 0))
+    own = row["vmid"] if isinstance(row.get("vmid"), int) else 0
     if vmid is not None:
         return abs(own - vmid), own
     sought, other = (name or "").lower(), str(row.get("name", "")).lower()

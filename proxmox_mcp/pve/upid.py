@@ -37,6 +37,8 @@ LOOKS_LOST = 5
 
 TAIL_LINES = 10
 LOG_PAGE = 500
+EMPTY_LOG = "no content"
+"""Proxmox's line 1 of a log that has none yet; the first real line is line 1 again."""
 
 State = Literal["running", "ok", "warnings", "failed"]
 
@@ -284,7 +286,7 @@ class _LogReader:
             rows = await self._pve.rows(self._api.log.get, start=self._at, limit=LOG_PAGE)
         except ProxmoxError:
             return False  # the log is company for the status, and no reason to fail
-        new = [row for row in rows if int(row.get("n", 0)) > self._at]
+        new = [row for row in rows if int(row.get("n", 0)) > self._at and row.get("t") != EMPTY_LOG]
         for row in new:
             self._take(str(row.get("t", "")))
         self._at += len(new)
@@ -303,7 +305,7 @@ class _LogReader:
             pass
 
     def _take(self, line: str) -> None:
-        if line.strip() and line != "no content":
+        if line.strip():
             self.tail.append(line)
         if found := _PERCENT.search(line):
             self.percent = min(100.0, float(found[1]))

@@ -22,7 +22,12 @@ def main() -> None:
     arguments = _parser().parse_args()
     if not arguments.http and not (arguments.cert and arguments.key):
         _parser().error("give --cert and --key, or --http for plain HTTP")
-    cluster = Cluster(seed=arguments.seed, guests=arguments.guests, offline=arguments.offline)
+    cluster = Cluster(
+        seed=arguments.seed,
+        guests=arguments.guests,
+        offline=arguments.offline,
+        version=arguments.pve,
+    )
     server = LoopbackServer(
         cluster,
         certfile=None if arguments.http else arguments.cert,
@@ -34,9 +39,14 @@ def main() -> None:
         sys.stdout.write(f"{_curl(server.url)}\n")
         sys.stdout.flush()
         try:
-            threading.Event().wait()
+            wait()
         except KeyboardInterrupt:
             sys.stdout.write("\n")
+
+
+def wait() -> None:
+    """Do nothing until the user has had enough."""
+    threading.Event().wait()
 
 
 def _curl(url: str) -> str:
@@ -56,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--http", action="store_true", help="plain HTTP, without a certificate")
     parser.add_argument("--guests", type=int, default=12, help="how many guests (12)")
     parser.add_argument("--seed", type=int, default=1, help="another seed, other figures")
+    parser.add_argument("--pve", choices=("7.4", "8.4", "9.0"), default="9.0", help="its version")
     parser.add_argument("--offline", action="append", default=[], help="a node that is down")
     return parser
 

@@ -16,7 +16,7 @@ from proxmox_mcp.simulator import parameters, routing, tickets, wire
 from proxmox_mcp.simulator.datacenter import Datacenter
 from proxmox_mcp.simulator.endpoints import ENDPOINTS
 from proxmox_mcp.simulator.parameters import Parameter
-from proxmox_mcp.simulator.privileges import ACCOUNTS, SECRET, Account, Rights, roles
+from proxmox_mcp.simulator.privileges import ACCOUNTS, SECRET, WORLD, Account, Rights, roles
 from proxmox_mcp.simulator.routing import Call, Endpoint
 from proxmox_mcp.simulator.seed import furnish
 from proxmox_mcp.simulator.state import Guest
@@ -37,7 +37,9 @@ def _credentials(account: Account) -> dict[str, Any]:
     }
 
 
-TOKENS = {account.token: _credentials(account) for account in ACCOUNTS if account.token}
+TOKENS: dict[str, dict[str, Any]] = {
+    account.token: _credentials(account) for account in ACCOUNTS if account.token
+}
 CREDENTIALS = TOKENS.pop("demo")
 PASSWORD: dict[str, Any] = {"host": HOST, "user": "root@pam", "password": SECRET}
 
@@ -71,7 +73,6 @@ class Cluster:
         self.requests: list[Request] = []
         self.intercept: Callable[[Request], Answer | None] | None = None
         self.latency = latency
-        self.speed = speed
         self.version = float(version)
         self._clock = clock
         self._lock = threading.RLock()
@@ -92,6 +93,15 @@ class Cluster:
             if request.method != "GET" and request.path != LOGIN
         ]
 
+    @property
+    def speed(self) -> float:
+        """What every duration is divided by; it may be changed at any time."""
+        return self.center.tasks.speed
+
+    @speed.setter
+    def speed(self, speed: float) -> None:
+        self.center.tasks.speed = speed
+
     def take_offline(self, node: str) -> None:
         """Let a node vanish: everything below /nodes/{node} is 595 from now on."""
         self.center.nodes[node].online = False
@@ -101,7 +111,10 @@ class Cluster:
         self.center.nodes[node].online = True
 
     def guest(self, vmid: int) -> Guest:
-        """A guest, to be looked at or changed by a test; due steps have happened first."""
+        """A guest, to be looked at or changed by a test; due steps have happened first.
+
+        /cluster/resources shows a change with its next round, up to ten seconds later.
+        """
         with self._lock:
             self.center.tasks.advance(self._clock())
             return self.center.guests[vmid]
@@ -142,7 +155,7 @@ class Cluster:
 
     def _call(self, request: Request) -> Any:
         public = request.path == LOGIN and request.method == "POST"
-        account = ACCOUNTS[-1] if public else self._account(request)
+        account = WORLD if public else self._account(request)
         found = routing.find(ENDPOINTS, request.method, request.path, self.version)
         if found is None:
             text = f"Method '{request.method} {request.path}' not implemented"

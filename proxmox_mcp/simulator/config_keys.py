@@ -17,6 +17,7 @@ CARDS = (
     "ne2k_isa, ne2k_pci, pcnet, rtl8139, virtio, vmxnet3"
 )
 LEAST_MEMORY = 16  # MiB
+SORTED_TAGS = 9.0
 
 
 def _memory(name: str, text: str) -> str | None:
@@ -150,6 +151,13 @@ hostname description onboot protection startup tags template cores cpulimit cpuu
 net mp nameserver searchdomain lock unused
 """
 HOT = {kind: frozenset(keys.split()) for kind, keys in (("qemu", _HOT_QEMU), ("lxc", _HOT_LXC))}
+
+
+def tidy_tags(tags: str, version: float) -> str:
+    """The tags as they are kept: sorted and joined by semicolons since version 9."""
+    if version < SORTED_TAGS:
+        return tags
+    return ";".join(sorted({tag for tag in re.split(r"[,;\s]+", tags) if tag}))
 
 
 def base(key: str) -> str:

@@ -16,9 +16,10 @@ from proxmox_mcp.simulator.wire import died, unreachable
 
 BROADCAST = 10.0  # seconds between two rounds of pvestatd, which feeds /cluster/resources
 RELEASES = {
-    7: {"version": "7.4-17", "release": "7.4", "repoid": "513c62be"},
-    8: {"version": "8.4.14", "release": "8.4", "repoid": "b502d23c55afcba1"},
-    9: {"version": "9.0.11", "release": "9.0", "repoid": "3bf5476b8a4699e2"},
+    7.4: ("7.4-17", "513c62be"),
+    8.4: ("8.4.14", "b502d23c55afcba1"),
+    9.0: ("9.0.11", "3bf5476b8a4699e2"),
+    9.2: ("9.2.11", "14a22df355"),
 }
 
 
@@ -43,6 +44,10 @@ class Datacenter:
     def major(self) -> int:
         """7, 8 or 9."""
         return int(self.version)
+
+    def since(self, version: float) -> bool:
+        """Whether this cluster is of that version or a later one."""
+        return self.version >= version
 
     @property
     def now(self) -> float:
@@ -118,4 +123,6 @@ class Datacenter:
 
     def version_answer(self) -> dict[str, Any]:
         """What GET /version says."""
-        return RELEASES[self.major]
+        release = max(each for each in RELEASES if each <= self.version)
+        version, build = RELEASES[release]
+        return {"version": version, "release": str(release), "repoid": build}

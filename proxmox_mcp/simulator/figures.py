@@ -72,8 +72,7 @@ def used_memory(guest: Guest, now: float) -> int:
 def basics(center: Datacenter, guest: Guest) -> dict[str, Any]:
     """The figures that all listings share."""
     now = center.now
-    seconds = uptime(guest, now)
-    memory = used_memory(guest, now)
+    seconds, memory, disk = uptime(guest, now), used_memory(guest, now), guest.disk_size
     shown = {
         "name": guest.name,
         "status": guest.status,
@@ -81,12 +80,12 @@ def basics(center: Datacenter, guest: Guest) -> dict[str, Any]:
         "cpu": processor(guest, now),
         "mem": memory,
         "maxmem": guest.memory,
-        "disk": int(guest.disk_size * 0.4) if guest.kind == "lxc" and guest.running else 0,
-        "maxdisk": guest.disk_size,
+        "disk": int(disk * 0.4) if guest.kind == "lxc" and guest.running else 0,
+        "maxdisk": disk,
         "netin": seconds * (900 + guest.vmid),
         "netout": seconds * (400 + guest.vmid),
     }
-    if guest.kind == "qemu" and center.major >= 9:  # noqa: PLR2004
+    if guest.kind == "qemu" and center.since(9):
         shown["memhost"] = memory
     return shown
 
@@ -99,7 +98,7 @@ def listed(center: Datacenter, guest: Guest) -> dict[str, Any]:
         shown |= {"type": "lxc", "swap": 0, "maxswap": swap, "diskread": 0, "diskwrite": 0}
     if guest.running:
         shown["pid"] = 40_000 + guest.vmid
-    if guest.running and center.major >= 9:  # noqa: PLR2004
+    if guest.running and center.since(9):
         # Numbers for a VM, texts for a container: so they are recorded.
         idle: Any = 0 if guest.kind == "qemu" else "0.00"
         shown |= dict.fromkeys(PRESSURES, idle)

@@ -31,6 +31,9 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def _answer(self) -> None:
+        if "Transfer-Encoding" in self.headers:
+            self._send(Answer(501, "chunked transfer encoding not supported"))
+            return
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
         headers = dict(self.headers.items())

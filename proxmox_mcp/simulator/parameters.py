@@ -122,7 +122,7 @@ _ADDRESS = _check(
 )
 
 # What a format's check finds wrong, in the words of the server. A format not named here is not
-# looked into: the real one would, and the README says so.
+# looked into, though the real server does.
 FORMATS: dict[str, Callable[[str], str | None]] = {
     "pve-node": _check(_LABEL, "value does not look like a valid node name"),
     "pve-vmid": _check(r"[1-9][0-9]{2,8}", "value does not look like a valid VM ID"),

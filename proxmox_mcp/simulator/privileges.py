@@ -6,7 +6,7 @@ Rule 2: a 403 names path and privileges, in the words that clients parse.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from proxmox_mcp.simulator.wire import Refusal
@@ -39,16 +39,19 @@ _SINCE_8 = {"Mapping.Audit", "Mapping.Modify", "Mapping.Use", "SDN.Use", "Sys.Ac
 _AUDITOR = _names("Datastore.Audit Mapping.Audit Pool.Audit SDN.Audit Sys.Audit VM.Audit")
 _VM_USER = _names("VM.Audit VM.Backup VM.Config.CDROM VM.Config.Cloudinit VM.Console VM.PowerMgmt")
 
+MAPPINGS = 8.0  # the version that brought the privileges of _SINCE_8
+FINER_AGENT = 9.0  # the version in which VM.Monitor gave way to VM.GuestAgent.*
+
 # The paths that GET /access/permissions lists besides those with an entry of their own.
 TOP_PATHS = ("/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms")
 
 
 def roles(version: float) -> dict[str, frozenset[str]]:
     """The built-in roles used here, with the privileges that version knows."""
-    every = [*_COMMON, *(_SINCE_9 if version >= 9 else ["VM.Monitor"])]  # noqa: PLR2004
-    auditor = [*_AUDITOR, *(["VM.GuestAgent.Audit"] if version >= 9 else [])]  # noqa: PLR2004
-    vm_user = [*_VM_USER, *(_AGENT if version >= 9 else [])]  # noqa: PLR2004
-    known = {name for name in every if version >= 8 or name not in _SINCE_8}  # noqa: PLR2004
+    every = [*_COMMON, *(_SINCE_9 if version >= FINER_AGENT else ["VM.Monitor"])]
+    auditor = [*_AUDITOR, *(["VM.GuestAgent.Audit"] if version >= FINER_AGENT else [])]
+    vm_user = [*_VM_USER, *(_AGENT if version >= FINER_AGENT else [])]
+    known = {name for name in every if version >= MAPPINGS or name not in _SINCE_8}
     return {
         "Administrator": frozenset(known),
         "PVEAuditor": frozenset(auditor) & known,
@@ -79,6 +82,8 @@ ACCOUNTS = (
     Account("nobody@pve", f"{SECRET}-3", "nobody"),
     Account("admin@pve", f"{SECRET}-4", "sep"),
 )
+
+WORLD = Account("", "")  # whoever has not said yet who it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +134,3 @@ class Rights:
 def refused(detail: str | None = None) -> Refusal:
     """A 403, with path and privilege where the real one names them."""
     return Refusal(403, "Permission check failed" + (f" ({detail})" if detail else ""))
-
-
-def token_accounts() -> Collection[Account]:
-    """The accounts that are API tokens."""
-    return [account for account in ACCOUNTS if account.token]

@@ -13,7 +13,7 @@ from typing import Any
 
 from proxmox_mcp.simulator.datacenter import Datacenter
 from proxmox_mcp.simulator.parameters import Declared, integer, string
-from proxmox_mcp.simulator.privileges import Rights
+from proxmox_mcp.simulator.privileges import FINER_AGENT, Rights
 from proxmox_mcp.simulator.state import Guest
 from proxmox_mcp.simulator.tasks import Plan
 
@@ -93,11 +93,6 @@ class Endpoint:
         parts = self.template.split("/")
         return parts[3] if len(parts) > 3 and parts[3] in {"qemu", "lxc"} else ""  # noqa: PLR2004
 
-    @property
-    def world(self) -> bool:
-        """Whether it may be called without any credentials."""
-        return self.template == "/access/ticket"
-
 
 @dataclass
 class Table:
@@ -157,7 +152,7 @@ def needs_agent(*since_9: str) -> Permission:
     """VM.Monitor up to version 8, the finer privileges since."""
 
     def check(rights: Rights, given: Mapping[str, Any], version: float) -> None:
-        wanted = since_9 if version >= 9 else ("VM.Monitor",)  # noqa: PLR2004
+        wanted = since_9 if version >= FINER_AGENT else ("VM.Monitor",)
         rights.demand(f"/vms/{given['vmid']}", wanted, any_of=len(wanted) > 1)
 
     return check

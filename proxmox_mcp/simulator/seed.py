@@ -107,7 +107,7 @@ def _add_storages(center: Datacenter) -> None:
     old = tuple(content for content in everything if content != "import")
     for storage in (
         Storage(
-            "local", "dir", everything if center.version >= 8.3 else old, 94 * GIB,  # noqa: PLR2004
+            "local", "dir", everything if center.since(8.3) else old, 94 * GIB,
             path="/var/lib/vz", snapshots=False, extra={"prune-backups": "keep-all=1"},
         ),
         Storage(
@@ -157,7 +157,7 @@ def _config(center: Datacenter, sample: Sample, node: str) -> dict[str, Any]:
             "rootfs": disk,
         }  # fmt: skip
     # Since version 8 the memory is a property string, so even a plain number is a text.
-    memory: Any = str(sample.memory) if center.version >= 8 else sample.memory  # noqa: PLR2004
+    memory: Any = str(sample.memory) if center.since(8) else sample.memory
     return {
         "boot": "order=scsi0;net0", "cores": sample.cores, "memory": memory,
         "meta": f"creation-qemu=9.0.2,ctime={int(center.now - 30 * DAY)}",

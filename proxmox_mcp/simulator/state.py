@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from proxmox_mcp.simulator.wire import Refusal, died
@@ -252,8 +253,10 @@ class Disk:
     @property
     def size(self) -> int:
         """Its size in bytes."""
-        text = next((o.partition("=")[2] for o in self.options if o.startswith("size=")), "0")
-        return size_in_bytes(text)
+        for option in self.options:
+            if option.startswith("size="):
+                return size_in_bytes(option.removeprefix("size="))
+        return 0
 
     def resized(self, size: int) -> str:
         """The config value with another size."""
@@ -335,6 +338,7 @@ def fingerprint(content: Any) -> str:
     return hashlib.sha1(json.dumps(content).encode(), usedforsecurity=False).hexdigest()
 
 
+@cache
 def size_in_bytes(text: str) -> int:
     """Read 32G, 512M or 4096."""
     match = SIZE.fullmatch(text)

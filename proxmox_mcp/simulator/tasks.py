@@ -25,6 +25,10 @@ Plan = Callable[["Task"], Body]
 
 TICKS = 100  # pstart counts hundredths of a second since the node booted
 FIRST_PID = 1217
+LOCK_FILE = {
+    "qemu": "/var/lock/qemu-server/lock-{}.conf",
+    "lxc": "/run/lock/lxc/pve-config-{}.lock",
+}
 LOCK_WAIT = 10.0  # how long a worker waits for the guest's lock file
 UPID = re.compile(
     r"UPID:(?P<node>[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?):(?P<pid>[0-9A-Fa-f]{8})"
@@ -219,13 +223,8 @@ def hold(guest: Guest) -> Body:
     waited = 0.0
     while guest.held:
         if waited >= LOCK_WAIT:
-            folder = "qemu-server" if guest.kind == "qemu" else "lxc"
-            name = (
-                f"lock-{guest.vmid}.conf"
-                if guest.kind == "qemu"
-                else f"pve-config-{guest.vmid}.lock"
-            )
-            raise TaskError(f"can't lock file '/var/lock/{folder}/{name}' - got timeout")
+            path = LOCK_FILE[guest.kind].format(guest.vmid)
+            raise TaskError(f"can't lock file '{path}' - got timeout")
         yield 0.5
         waited += 0.5
 

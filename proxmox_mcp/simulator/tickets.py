@@ -14,6 +14,7 @@ from proxmox_mcp.simulator.privileges import ACCOUNTS, Account
 from proxmox_mcp.simulator.wire import Refusal
 
 LIFETIME = 7200
+VAGUE = 8.0  # the version since which a refused token is not told why
 SCHEME = "PVEAPIToken="
 WRITES = frozenset({"POST", "PUT", "DELETE"})
 
@@ -45,7 +46,7 @@ def _by_token(text: str, version: float) -> Account:
     for account in ACCOUNTS:
         if account.token and account.full == name and hmac.compare_digest(account.secret, secret):
             return account
-    raise unauthorized("Authentication failed!" if version >= 8 else "invalid token value!")  # noqa: PLR2004
+    raise unauthorized("Authentication failed!" if version >= VAGUE else "invalid token value!")
 
 
 def _cookie(headers: Mapping[str, str]) -> str | None:

@@ -51,6 +51,7 @@ def gib(size: float) -> str:
 
 def _run(center: Datacenter, job: Job, task: Task) -> Body:
     task.interrupted = "interrupted by signal"
+    _check_storage(center, job.storage)
     task.say(f"INFO: starting new backup job: vzdump {job.arguments}")
     if job.node in center.dumping:
         task.say("INFO: trying to get global lock - waiting...")
@@ -82,6 +83,16 @@ def _guest(center: Datacenter, job: Job, task: Task, vmid: int) -> Generator[flo
         task.say(f"INFO: Failed at {stamp(center.now)}")
         return 1
     return 0
+
+
+def _check_storage(center: Datacenter, name: str) -> None:
+    if name not in center.storages:
+        why = f"storage '{name}' does not exist"
+    elif "backup" not in center.storages[name].content:
+        why = f"can't use storage '{name}' for backups - wrong content type"
+    else:
+        return
+    raise TaskError(f"could not get storage information for '{name}': {why}")
 
 
 def _known(guest: Guest | None, vmid: int) -> Guest:

@@ -84,13 +84,22 @@ async def _loads(pve: Pve, nodes: list[str]) -> dict[str, list[float]]:
             status = await pve.record(pve.nodes(node).status.get)
         except ProxmoxError:
             return  # without_load names it; the list itself is what was asked for
-        loads[node] = [float(load) for load in status.get("loadavg", [])]
+        if load := _load(status):
+            loads[node] = load
 
     with anyio.move_on_after(LOAD_SECONDS):
         async with anyio.create_task_group() as group:
             for node in nodes:
                 group.start_soon(ask, node)
     return loads
+
+
+def _load(status: dict[str, Any]) -> list[float] | None:
+    # Three texts such as "0.58"; an odd one must not take the figures beside it down.
+    try:
+        return [float(load) for load in status["loadavg"]]
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _row(row: dict[str, Any], load: list[float] | None) -> NodeRow:
@@ -119,7 +128,7 @@ class NodeStatus(Result):
     cpus: int | None = None
     cpu_percent: Number | None = None
     iowait_percent: Number | None = None
-    load: list[float] = Field(description="Over 1, 5 and 15 minutes.")
+    load: list[float] | None = Field(None, description="Over 1, 5 and 15 minutes.")
     memory_total_bytes: int | None = None
     memory_used_bytes: int | None = None
     swap_total_bytes: int | None = None
@@ -149,7 +158,7 @@ async def proxmox_get_node_status(pve: Pve, *, node: NodeName) -> NodeStatus:
         cpus=cpu.get("cpus"),
         cpu_percent=percent(status.get("cpu")),
         iowait_percent=percent(status.get("wait")),
-        load=[float(load) for load in status.get("loadavg", [])],
+        load=_load(status),
         memory_total_bytes=memory.get("total"),
         memory_used_bytes=memory.get("used"),
         swap_total_bytes=swap.get("total"),

@@ -8,7 +8,7 @@ from mcp.client import Client
 from proxmox_mcp.simulator import TOKENS, Answer, Cluster, Request
 from proxmox_mcp.tools import nodes
 from tests.conftest import Connect, text
-from tests.wire import silence
+from tests.wire import answer, silence
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
@@ -139,3 +139,19 @@ async def test_nodes_are_paged_and_only_those_shown_are_asked(
     assert first["total"] == 3
     assert [node["node"] for node in first["nodes"] + second["nodes"]] == ["pve1", "pve2", "pve3"]
     assert "next_cursor" not in second
+
+
+@pytest.mark.parametrize("loadavg", ["fake", ["a", "b", "c"], None, [None]])
+async def test_an_odd_load_takes_no_other_figure_down(
+    client: Client, cluster: Cluster, loadavg: object
+) -> None:
+    odd = answer({"uptime": 5, "cpu": 0.5, "loadavg": loadavg})
+    cluster.intercept = lambda request: odd if request.path.endswith("/status") else None
+
+    listed = (await client.call_tool("proxmox_get_nodes", {})).structured_content
+    status = await client.call_tool("proxmox_get_node_status", {"node": "pve1"})
+
+    assert listed is not None
+    assert listed["without_load"] == ["pve1", "pve2", "pve3"]
+    assert listed["nodes"][0]["cpus"] == 16
+    assert status.structured_content == {"node": "pve1", "cpu_percent": 50, "uptime_s": 5}

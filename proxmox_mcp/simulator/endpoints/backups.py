@@ -51,7 +51,6 @@ def vzdump(call: Call) -> str:
     """Back guests up; those that live on another node are passed over in silence."""
     storage = call.get("storage", "local")
     _check_rights(call, storage)
-    call.center.storage(storage)
     vmids = _included(call)
     if not vmids:
         return "OK"

@@ -43,7 +43,20 @@ def resources(call: Call) -> list[dict[str, Any]]:
                 f"/storage/{storage.name}", "Datastore.Audit", "Datastore.AllocateSpace"
             ):
                 found += [_storage(storage, node) for node in center.nodes.values()]
+    if wanted in {None, "sdn"} and call.rights.has("/sdn/zones/localnetwork", "SDN.Audit"):
+        found += [_zone(center, node) for node in center.nodes.values()]
     return found
+
+
+def _zone(center: Datacenter, node: Node) -> dict[str, Any]:
+    # Every node has this one zone, and a client that asks for all must pass over it.
+    shown = {"node": node.name, "status": "ok"}
+    if not center.since(9.15):
+        path = f"sdn/{node.name}/localnetwork"
+        return shown | {"id": path, "type": "sdn", "sdn": "localnetwork"}
+    path = f"network/{node.name}/zone/localnetwork"
+    kind = {"type": "network", "network-type": "zone", "network": "localnetwork"}
+    return shown | {"id": path} | kind
 
 
 def _sees(call: Call, guest: Guest) -> bool:

@@ -16,6 +16,7 @@ from proxmox_mcp.simulator.config_keys import (
     ROOT_ONLY,
     is_hot,
     privilege,
+    tidy_tags,
 )
 from proxmox_mcp.simulator.datacenter import Datacenter
 from proxmox_mcp.simulator.disks import allocate, detach
@@ -148,6 +149,8 @@ def _delete(call: Call, guest: Guest, key: str) -> None:
 def _set(center: Datacenter, guest: Guest, key: str, value: Any) -> None:
     if DISK_KEY.fullmatch(key):
         value = allocate(center, guest, value)
+    if key == "tags":
+        value = tidy_tags(value, center.version)
     if key.startswith("net") and guest.kind == "qemu":
         value = _with_address(center, str(value))
     if guest.running and not is_hot(guest.kind, key):

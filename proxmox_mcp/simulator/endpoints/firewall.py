@@ -19,7 +19,7 @@ from proxmox_mcp.simulator.parameters import (
     string,
 )
 from proxmox_mcp.simulator.routing import Call, Table, needs
-from proxmox_mcp.simulator.state import Firewall
+from proxmox_mcp.simulator.state import NO_RULES, Firewall
 from proxmox_mcp.simulator.wire import died, invalid
 
 MODIFIED = "detected modified configuration - file changed by other user? Try again."
@@ -168,6 +168,12 @@ def options(call: Call) -> dict[str, Any]:
     """The options that are set, and the digest."""
     firewall = _firewall(call)
     return firewall.options | {"digest": firewall.digest}
+
+
+@table.add("GET", "/cluster/firewall/options", needs("/", "Sys.Audit"))
+def cluster_options(_call: Call) -> dict[str, Any]:
+    """The options of the whole cluster: nothing is set, so no firewall works yet."""
+    return {"digest": NO_RULES}
 
 
 POLICY = choice("ACCEPT", "REJECT", "DROP")

@@ -64,6 +64,8 @@ def config(call: Call) -> dict[str, Any]:
                 shown.pop(key, None)
             else:
                 shown[key] = value
+    if guest.kind == "lxc" and "description" in shown:
+        shown["description"] += "\n"  # a line of its file, with its end
     if guest.parent:
         shown["parent"] = guest.parent
     return shown | {"digest": guest.digest}

@@ -34,11 +34,11 @@ def check_machine(call: Call) -> dict[str, Any]:
         "local_resources": [],
     }
     # Version 7 looks at the other nodes only while the VM is stopped.
-    if call.center.version >= 8 or not guest.running:  # noqa: PLR2004
+    if call.center.since(8) or not guest.running:
         shown |= {"allowed_nodes": others, "not_allowed_nodes": {name: {} for name in others}}
-    if call.center.version >= 8:  # noqa: PLR2004
+    if call.center.since(8):
         shown |= {"mapped-resources": [], "mapped-resource-info": {}}
-    return shown | ({"has-dbus-vmstate": 1} if call.center.version >= 9 else {})  # noqa: PLR2004
+    return shown | ({"has-dbus-vmstate": 1} if call.center.since(9) else {})
 
 
 @table.add("GET", f"{LXC}/migrate", MAY_MIGRATE, {"target": NODE}, since=9.0)
@@ -67,7 +67,7 @@ def _local_disk(call: Call, guest: Guest, disk: Disk) -> dict[str, Any]:
         "replicate": 1,
         "shared": 0,
     }
-    return shown | ({"is_cloudinit": 0} if call.center.version >= 9 else {})  # noqa: PLR2004
+    return shown | ({"is_cloudinit": 0} if call.center.since(9) else {})
 
 
 @table.add(

@@ -45,11 +45,11 @@ def status(call: Call) -> dict[str, Any]:
         "idle": 0,
         "uptime": shown["uptime"],
         "loadavg": [f"{load * factor:.2f}" for factor in (1.1, 1.0, 0.9)],
-        "memory": _memory(node, shown["mem"], available=center.version >= 9),  # noqa: PLR2004
+        "memory": _memory(node, shown["mem"], available=center.since(9)),
         "swap": {"total": 8 * GIB, "used": 0, "free": 8 * GIB},
         "rootfs": {"total": disk, "used": used, "free": disk - used, "avail": disk - used - GIB},
         "ksm": {"shared": 0},
-        "cpuinfo": _processor(node, extended=center.version >= 9),  # noqa: PLR2004
+        "cpuinfo": _processor(node, extended=center.since(9)),
         "kversion": f"Linux {release} #1 SMP PREEMPT_DYNAMIC PMX",
         "current-kernel": {
             "sysname": "Linux",

@@ -39,7 +39,7 @@ table = Table()
 def resize_machine(call: Call) -> str | None:
     """Grow a VM's disk: at once on version 7, in a task since."""
     guest = call.guest()
-    if call.center.version < 8:  # noqa: PLR2004
+    if not call.center.since(8):
         _resize_machine(call, guest)
         return None
 

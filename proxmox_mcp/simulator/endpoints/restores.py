@@ -8,7 +8,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from proxmox_mcp.simulator.config_keys import LXC_KEYS, QEMU_KEYS, ROOT_ONLY
+from proxmox_mcp.simulator.config_keys import LXC_KEYS, QEMU_KEYS, ROOT_ONLY, tidy_tags
 from proxmox_mcp.simulator.datacenter import Datacenter
 from proxmox_mcp.simulator.disks import allocate, new_volume, remove_disks
 from proxmox_mcp.simulator.endpoints.clones import new_identity
@@ -19,7 +19,7 @@ from proxmox_mcp.simulator.privileges import refused
 from proxmox_mcp.simulator.routing import VMID, Call, Table
 from proxmox_mcp.simulator.state import DISK_KEY, GIB, Guest, Volume
 from proxmox_mcp.simulator.tasks import Body, Plan, Task
-from proxmox_mcp.simulator.wire import died
+from proxmox_mcp.simulator.wire import Refusal, died
 
 RATE = 2.0 * GIB
 ORDERS = frozenset({
@@ -142,7 +142,11 @@ def _creating(call: Call, kind: str, existing: Guest | None, volume: Volume | No
         if existing:
             remove_disks(center, existing)
         center.guests[guest.vmid] = guest
-        _configure(call, guest, volume)
+        try:
+            _configure(call, guest, volume)
+        except Refusal:
+            del center.guests[guest.vmid]
+            raise
         guest.lock = "create"
         if volume:
             yield from _extract(task, volume)
@@ -163,6 +167,8 @@ def _configure(call: Call, guest: Guest, volume: Volume | None) -> None:
     given = {key: value for key, value in call.values.items() if key not in ORDERS}
     for key, value in given.items():
         guest.config[key] = allocate(center, guest, value) if DISK_KEY.fullmatch(key) else value
+    if "tags" in given:
+        guest.tags = tidy_tags(given["tags"], center.version)
     if volume:
         _new_disks(call, guest, given)
         guest.config.pop("protection", None)

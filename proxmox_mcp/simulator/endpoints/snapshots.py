@@ -156,7 +156,7 @@ def rollback(call: Call) -> str:
     """Go back: a running guest is stopped hard; saved memory starts it again, else it stays off."""
     name = call.values["snapname"]
     call.guest()
-    if call.get("start") and call.center.version >= 9:  # noqa: PLR2004
+    if call.get("start") and call.center.since(9):
         call.rights.demand(f"/vms/{call.vmid}", ["VM.PowerMgmt"])
 
     def work(_task: Task, guest: Guest) -> Body:

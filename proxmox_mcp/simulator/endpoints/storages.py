@@ -98,6 +98,17 @@ def _state(call: Call, storage: Storage) -> dict[str, Any]:
 
 @table.add(
     "GET",
+    "/nodes/{node}/storage/{storage}/status",
+    needs("/storage/{storage}", *MAY_SEE, any_of=True),
+)
+def state(call: Call) -> dict[str, Any]:
+    """How full one storage is."""
+    shown = _state(call, call.center.storage(call.values["storage"]))
+    return {key: value for key, value in shown.items() if key not in {"storage", "used_fraction"}}
+
+
+@table.add(
+    "GET",
     "/nodes/{node}/storage/{storage}/content",
     needs("/storage/{storage}", *MAY_SEE, any_of=True),
     {
