@@ -20,6 +20,8 @@ MISSING = "property is missing and it is not optional"
 UNKNOWN = "property is not defined in schema and the schema does not allow additional properties"
 INTEGER = re.compile(r"[+-]?\d+\Z")
 NUMBER = re.compile(r"[+-]?\d+(\.\d+)?\Z")
+HIGHEST_PORT = 65_535
+SERVICE = re.compile(r"[A-Za-z0-9-]+\Z")
 INDEXED = re.compile(r"(.*?)(0|[1-9]\d{0,2})\Z")
 
 
@@ -101,13 +103,10 @@ def _each(single: Callable[[str], str | None]) -> Callable[[str], str | None]:
 
 
 def _ports(value: str) -> str | None:
-    for item in value.split(","):
-        first, _, last = item.partition(":")
-        for port in (first, last) if last else (first,):
-            if port.isdigit() and int(port) > 65535:  # noqa: PLR2004 - the highest port there is
-                return f"invalid port '{port}'"
-            if not port or not re.fullmatch(r"[A-Za-z0-9-]+", port):
-                return f"invalid port '{port}'"
+    for port in re.split(r"[,:]", value):
+        known = int(port) <= HIGHEST_PORT if port.isdigit() else SERVICE.match(port)
+        if not known:
+            return f"invalid port '{port}'"
     return None
 
 

@@ -45,11 +45,16 @@ def in_worker(call: Call, work: Work) -> Plan:
     return plan
 
 
+def present(call: Call) -> Guest | None:
+    """The guest in the path, if there is one of this kind on this node."""
+    guest = call.center.guests.get(call.vmid)
+    return guest if guest and (guest.node, guest.kind) == (call.node, call.kind) else None
+
+
 def managed(call: Call) -> Guest | None:
     """The guest in the path, if the HA manager looks after it."""
-    guest = call.center.guests.get(call.vmid)
-    here = guest is not None and guest.node == call.node and guest.kind == call.kind
-    return guest if guest and here and guest.ha_managed else None
+    guest = present(call)
+    return guest if guest and guest.ha_managed else None
 
 
 def ask_manager(call: Call, guest: Guest, verb: str) -> str:
@@ -100,9 +105,8 @@ def switch_off(guest: Guest) -> None:
 
 def runs(call: Call) -> bool:
     """Whether the guest in the path is there and runs."""
-    guest = call.center.guests.get(call.vmid)
-    here = guest is not None and guest.node == call.node and guest.kind == call.kind
-    return bool(guest and here and guest.running)
+    guest = present(call)
+    return bool(guest and guest.running)
 
 
 def running_container(call: Call) -> None:
@@ -113,8 +117,8 @@ def running_container(call: Call) -> None:
 
 def running_machine(call: Call) -> Guest:
     """The VM in the path, which runs or is hibernated."""
-    guest = call.center.guests.get(call.vmid)
-    if guest is None or guest.node != call.node or guest.kind != "qemu":
+    guest = present(call)
+    if guest is None:
         raise died(f"unable to find configuration file for VM {call.vmid} on node '{call.node}'")
     if not guest.running and guest.lock != "suspended":
         raise died(f"VM {call.vmid} not running")

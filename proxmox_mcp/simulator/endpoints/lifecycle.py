@@ -17,6 +17,7 @@ from proxmox_mcp.simulator.power import (
     in_worker,
     managed,
     only_root,
+    present,
     running_container,
     running_machine,
     runs,
@@ -169,7 +170,7 @@ def stop_container(call: Call) -> str:
 def shutdown_machine(call: Call) -> str:
     """Ask a VM to shut down; one that is paused cannot hear it."""
     only_root(call)
-    guest = call.center.guests.get(call.vmid)
+    guest = present(call)
     if guest and guest.paused and not call.get("forceStop"):
         raise died("VM is paused - cannot shutdown")
     guest = managed(call)
@@ -230,7 +231,7 @@ def _patience(guest: Guest) -> int:
 @table.add("POST", f"{QEMU}/status/reboot", POWER, {"timeout": integer(0)})
 def reboot_machine(call: Call) -> str:
     """Shut a VM down; that it starts again is a task of its own."""
-    guest = call.center.guests.get(call.vmid)
+    guest = present(call)
     if guest and guest.paused:
         raise died("VM is paused - cannot shutdown")
     if not running_machine(call).running:
