@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 from proxmox_mcp.pve import ha
 from proxmox_mcp.pve.answers import total_of
 from proxmox_mcp.pve.bridge import Verb
-from proxmox_mcp.pve.errors import BadAnswer, ProxmoxError, Unreachable, task_failed
+from proxmox_mcp.pve.errors import BadAnswer, ProxmoxError, TooBusy, Unreachable, task_failed
 from proxmox_mcp.pve.guard import Pve, Report
 
 _FORM = re.compile(
@@ -236,14 +236,13 @@ class _Watch:
             status = await self.pve.record(
                 self.pve.nodes(self._upid.node).tasks(self._upid.text).status.get
             )
-        except ProxmoxError as error:
+        except (Unreachable, TooBusy) as error:
             self._lost += 1
-            if not error.transient:
-                raise
-            if self._lost >= LOOKS_LOST or self.over:
+            if not error.transient or self._lost >= LOOKS_LOST or self.over:
                 raise Unreachable(
                     f"{error} The task goes on without being watched; ask later with"
                     f" proxmox_task_status. Task id: {self._upid}",
+                    transient=error.transient,
                     left=True,
                 ) from error
             return {}
