@@ -19,7 +19,7 @@ from proxmox_mcp.config import Settings
 from proxmox_mcp.pve.bridge import Bridge
 from proxmox_mcp.pve.connection import Connection
 from proxmox_mcp.pve.guard import Cluster
-from proxmox_mcp.toolkit.bind import State, bind, checked
+from proxmox_mcp.toolkit.bind import State, bind, checked, log_call
 from proxmox_mcp.toolkit.declare import ToolSpec
 from proxmox_mcp.tools import TOOLS
 
@@ -80,7 +80,9 @@ class ProxmoxServer(MCPServer[State]):
         try:
             named = checked(self._offered(name), arguments)
         except ToolError as error:
-            log.info("tool.refused", extra={"tool": name, "why": str(error)})
+            effect = next((spec.effect for spec in TOOLS if spec.name == name), "unknown")
+            refused = {"effect": effect, "ms": 0.0, "requests": 0, "why": str(error)}
+            log_call(name, outcome="refused", **refused)
             raise
         try:
             return await super().call_tool(name, named, context)

@@ -234,7 +234,7 @@ def _farewell(settings: Settings | None, flags: Mapping[str, str]) -> list[str]:
         return [
             "",
             "Add it to Claude Code:",
-            f"  claude mcp add proxmox{passed} -- {command} {words}",
+            f"  claude mcp add proxmox{passed} -- {command} {words}".rstrip(),
         ]
     return [
         "",

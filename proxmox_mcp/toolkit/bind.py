@@ -23,11 +23,11 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent
 from pydantic import ValidationError
 
-from proxmox_mcp.pve.errors import ProxmoxError
+from proxmox_mcp.pve.errors import ProxmoxError, TaskFailed
 from proxmox_mcp.pve.guard import Cluster, Pve, guarded
 from proxmox_mcp.toolkit.declare import ToolSpec
 from proxmox_mcp.toolkit.results import Result
-from proxmox_mcp.toolkit.schema import renamed, sentence, slim
+from proxmox_mcp.toolkit.schema import parameters, renamed, sentence, slim
 from proxmox_mcp.toolkit.text import clean
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,9 @@ class State:
     notice: str | None = None
 
 
+@functools.cache
 def bind(spec: ToolSpec) -> Tool:
-    """Make the SDK's tool out of a declared one."""
+    """Make the SDK's tool out of a declared one; made once, it holds no state."""
     handler = guarded(spec.handler)
     signature = inspect.signature(spec.handler, eval_str=True)
     structured = _is_result(signature.return_annotation)
@@ -63,16 +64,16 @@ def bind(spec: ToolSpec) -> Tool:
             try:
                 answer = await handler(pve, **arguments)
             except ProxmoxError as error:
-                raise ToolError(_noted(_error_text(error), state.notice)) from error
+                raise ToolError(_noted(_error_text(error, pve), state.notice)) from error
         return _shaped(answer, state.notice)
 
-    _, *parameters = signature.parameters.values()
+    _, *own = signature.parameters.values()
     context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=Context[State])
     returns: Any = CallToolResult
     if structured:
         returns = Annotated[CallToolResult, signature.return_annotation]
     call.__signature__ = inspect.Signature(  # type: ignore[attr-defined] # read by inspect
-        [*(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters), context],
+        [*(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own), context],
         return_annotation=returns,
     )
     tool = Tool.from_function(
@@ -84,7 +85,7 @@ def bind(spec: ToolSpec) -> Tool:
         annotations=spec.annotations,
         structured_output=structured,
     )
-    tool.parameters = slim(tool.parameters) | {"additionalProperties": False}
+    tool.parameters = parameters(tool.parameters)
     tool.fn_metadata.output_schema = slim(tool.fn_metadata.output_schema)
     return tool
 
@@ -133,18 +134,21 @@ def _noted(text: str, notice: str | None) -> str:
     return f"{text}\n{notice}" if notice else text
 
 
-def _error_text(error: ProxmoxError) -> str:
+def _error_text(error: ProxmoxError, pve: Pve) -> str:
     text = clean(error)
+    if pve.accepted and not isinstance(error, TaskFailed):
+        text += (
+            f"\nBefore this, the call had its change accepted ({', '.join(pve.accepted)}): look at"
+            " what became of it, and do not repeat it unseen."
+        )
     return text if len(text) <= ERROR_CHARACTERS else f"{text[:ERROR_CHARACTERS]} [cut]"
 
 
 @asynccontextmanager
 async def _logged(spec: ToolSpec, pve: Pve) -> AsyncIterator[None]:
     """Write one line for a call, however it ends."""
-    call_id = uuid.uuid4().hex[:12]
     began = time.perf_counter()
-    outcome = "ok"
-    level = logging.INFO
+    outcome, level = "ok", logging.INFO
     try:
         yield
     except ToolError as error:
@@ -159,12 +163,12 @@ async def _logged(spec: ToolSpec, pve: Pve) -> AsyncIterator[None]:
         outcome, level = "crashed", logging.ERROR
         raise
     finally:
-        fields = {
-            "call": call_id,
-            "tool": spec.name,
-            "effect": spec.effect,
-            "ms": round((time.perf_counter() - began) * 1000, 1),
-            "requests": pve.requests,
-            "outcome": outcome,
-        }
-        log.log(level, "tool.finished", extra=fields | pve.notes)
+        ms = round((time.perf_counter() - began) * 1000, 1)
+        fields: dict[str, Any] = {"effect": spec.effect, "ms": ms, "requests": pve.requests}
+        log_call(spec.name, level, outcome=outcome, **fields, **pve.notes)
+
+
+def log_call(tool: str, level: int = logging.INFO, /, *, outcome: str, **fields: Any) -> None:
+    """Write the one line that every call leaves, also one that was refused at the door."""
+    line = {"call": uuid.uuid4().hex[:12], "tool": tool, "outcome": outcome}
+    log.log(level, "tool.finished", extra=line | fields)
