@@ -12,6 +12,9 @@ From the bottom up:
 * bridge: blocking proxmoxer on one side, the event loop on the other
 * guard: one call's way to the cluster; retry, rate limit, and what was sent
 * locate: a guest's id or name to the node and kind where it lives now
+* guestconfig: the keys of a guest's configuration, and what belongs together
+* condition: what a guest is doing right now
+* stores: storages and the backups on them
 * ha: what a high-availability request really led to
 * upid: task ids, parsed, followed to the end, judged
 """

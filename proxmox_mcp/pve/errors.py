@@ -5,6 +5,7 @@ ProxmoxError
 ├─ NotAllowed        the token lacks a privilege; ``privilege`` and ``path`` name it when known
 ├─ NotFound          no such guest, node, storage, snapshot or task
 ├─ Refused           Proxmox said no: locked, wrong state, bad parameter
+│  └─ AlreadyTaken   the id or name is in use
 ├─ Unsupported       this version of Proxmox has no such call
 ├─ Unreachable       no answer, and nothing was changed: DNS, TLS, timeout, node down
 │  └─ Untrusted      the host's certificate is not believed
@@ -60,6 +61,10 @@ class NotFound(ProxmoxError):
 
 class Refused(ProxmoxError):
     """Proxmox understood and said no, or we did before asking it."""
+
+
+class AlreadyTaken(Refused):
+    """The id or name is in use; another one may work."""
 
 
 class Unsupported(ProxmoxError):
@@ -265,7 +270,7 @@ MEANINGS: tuple[Meaning, ...] = (
         text=r"storage '.*' is not (online|available)",
     ),
     Meaning(
-        Refused,
+        AlreadyTaken,
         "Choose another id, or leave it out where it may be left out.",
         text=r"already exists|already defined",
     ),
@@ -359,7 +364,7 @@ def _built(row: Meaning, match: re.Match[str], said: str, status: int) -> Proxmo
 def lost(said: str, *, method: str) -> ProxmoxError:
     """Say that a request went out and no answer came back."""
     if method == "GET":
-        return Unreachable(f"{said}. Nothing was changed; try again in a moment.", left=True)
+        return Unreachable(f"{said}. It was only a question; try again in a moment.", left=True)
     return OutcomeUnknown(
         f"{said}. The change was sent and its answer lost, so it may have happened: look at"
         " proxmox_task_list and at the state of what it was about before sending it again."

@@ -10,17 +10,18 @@ The patterns are matched by pydantic's own engine, in which ``$`` is the end of 
 the place before a final newline.
 """
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 Kind = Literal["qemu", "lxc"]
 """``qemu`` is a virtual machine, ``lxc`` a container; both are path segments of the API."""
 
-Vmid = Annotated[
-    int, Field(ge=100, le=999_999_999, description="Guest id, a whole number, e.g. 105.")
-]
-"""Proxmox 7's schema says 1, its code says 100; the upper end is 999,999,999 everywhere."""
+VMID_MIN, VMID_MAX = 100, 999_999_999
+"""Proxmox 7's schema says 1, its code says 100; the upper end is the same everywhere."""
+
+Vmid = Annotated[int, Field(ge=VMID_MIN, le=VMID_MAX, description="Guest id, e.g. 105.")]
 
 NodeName = Annotated[
     str,
@@ -40,14 +41,68 @@ StorageId = Annotated[
     ),
 ]
 
+NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$"
+NAME_LENGTH = 255
+
 GuestName = Annotated[
     str,
-    Field(
-        pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$",
-        max_length=255,
-        description="Guest name instead of vmid.",
+    Field(pattern=NAME_PATTERN, max_length=NAME_LENGTH, description="Guest name, e.g. web-01."),
+]
+
+
+def _guest_ref(value: object) -> int | str:
+    """Read an id or a name; a text of digits is an id."""
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if re.fullmatch(r"-?[0-9]+", text):
+        if VMID_MIN <= int(text) <= VMID_MAX:
+            return int(text)
+    elif len(text) <= NAME_LENGTH and re.fullmatch(NAME_PATTERN.strip("^$"), text):
+        return text
+    raise ValueError(
+        f"must be a guest's id, a whole number from {VMID_MIN} to {VMID_MAX}, or a guest's name"
+    )
+
+
+GuestRef = Annotated[
+    int | str,
+    BeforeValidator(_guest_ref),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "description": "Guest id or name, e.g. 105 or web-01.",
+        }
     ),
 ]
+
+AtNode = Annotated[NodeName | None, Field(description="Found by itself; checked if given.")]
+OfKind = Annotated[Kind | None, Field(description="Found by itself; checked if given.")]
+
+SnapName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{1,39}$", description="Snapshot name: a letter first."),
+]
+"""Proxmox's format ``pve-configid``: two to forty characters, no dot and no space."""
+
+DiskKey = Annotated[
+    str,
+    Field(
+        pattern=r"^(ide|sata|scsi|virtio|mp)[0-9]{1,3}$|^(efidisk0|tpmstate0|rootfs)$",
+        description="Disk, e.g. scsi0; rootfs or mp0 of a container.",
+    ),
+]
+
+ConfigKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,60}$")]
+
+Archive = Annotated[
+    str,
+    Field(
+        pattern=r"^([A-Za-z][A-Za-z0-9_.-]*:)?[A-Za-z0-9][A-Za-z0-9_.:+-]*"
+        r"(/[A-Za-z0-9][A-Za-z0-9_.:+-]*)*$",
+        max_length=255,
+        description="Volume id, storage:backup/file, or the file's name.",
+    ),
+]
+"""Every part between slashes begins with a letter or digit, so none of them can be ``..``."""
 
 Wait = Annotated[
     int,

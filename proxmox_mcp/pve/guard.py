@@ -102,6 +102,7 @@ class Pve:
     Attributes:
         cluster: What is shared with other calls.
         requests: How many requests this call has sent.
+        accepted: The changes that Proxmox accepted, e.g. ``POST /nodes/pve1/qemu/100/clone``.
         remembered: Whether an answer from memory was used.
         notes: What the log should know of this call, e.g. ``guest`` and ``upid``.
         report: Where progress goes; None where nobody listens.
@@ -110,6 +111,7 @@ class Pve:
     def __init__(self, cluster: Cluster, report: Report | None = None) -> None:
         self.cluster = cluster
         self.requests = 0
+        self.accepted: list[str] = []
         self._writes = 0
         self.remembered = False
         self.notes: dict[str, str] = {}
@@ -157,15 +159,19 @@ class Pve:
             ProxmoxError: Whatever kept the answer from being a good one.
         """
         await self._turn()
-        reading = target(verb)[0] == "GET" and not once
+        method, path = target(verb)
+        reading = method == "GET" and not once
         self._writes += not reading
         self.requests += 1
         try:
-            return await self.cluster.bridge.call(verb, **params)
+            answer = await self.cluster.bridge.call(verb, **params)
         except Unreachable as error:
             if not error.left:
                 self._writes -= not reading
             raise
+        if method != "GET":
+            self.accepted.append(f"{method} {path}")
+        return answer
 
     async def rows(
         self, verb: Verb, /, *, max_age: float = 0, **params: Any

@@ -9,11 +9,12 @@ state lags some ten seconds (pvestatd), so only place, kind and name are taken f
 comes from the cluster's file system and does not lag.
 """
 
+import difflib
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from proxmox_mcp.pve.errors import KIND_WORDS, BadAnswer, NotFound, Refused
+from proxmox_mcp.pve.errors import KIND_WORDS, BadAnswer, NotFound, Refused, Unreachable
 from proxmox_mcp.pve.fields import Kind, NodeName, Vmid
 from proxmox_mcp.pve.guard import Pve
 
@@ -37,55 +38,74 @@ class Guest(BaseModel):
 
 
 async def locate(
-    pve: Pve,
-    vmid: int | None = None,
-    *,
-    name: str | None = None,
-    node: str | None = None,
-    kind: Kind | None = None,
+    pve: Pve, ref: int | str, *, node: str | None = None, kind: Kind | None = None
 ) -> Guest:
     """Find a guest by id or by name.
 
     Args:
         pve: The call's way to the cluster.
-        vmid: The guest's id.
-        name: Its name, instead of the id.
+        ref: The guest's id, or its name where exactly one guest bears it.
         node: Where the caller believes it to be; checked.
         kind: What the caller believes it to be; checked.
 
     Raises:
-        Refused: Neither or both of id and name, several guests of this name, or node or kind wrong.
+        Refused: Several guests of this name, or node or kind wrong.
         NotFound: No guest that this token may see has this id or name; the message lists some.
     """
-    if (vmid is None) == (name is None):
-        raise Refused("Name the guest by vmid or by name, one of the two. Nothing was sent.")
     rows = await _guests(pve, max_age=MEMORY_SECONDS)
-    found = _matching(rows, vmid, name)
+    found = _matching(rows, ref)
     if not found and pve.remembered:
         pve.forget()
         rows = await _guests(pve, max_age=MEMORY_SECONDS)
-        found = _matching(rows, vmid, name)
+        found = _matching(rows, ref)
     if not found:
-        raise NotFound(_missing(rows, vmid, name))
+        raise NotFound(_missing(rows, ref))
     if len(found) > 1:
         listed = "; ".join(map(_line, found))
-        raise Refused(f"{len(found)} guests are called {name}: {listed}. Pass the vmid instead.")
+        raise Refused(f"{len(found)} guests are called {ref}: {listed}. Pass the vmid instead.")
     guest = _guest(pve, found[0])
     pve.notes["guest"] = str(guest.vmid)
     _check(guest, node, kind)
     return guest
 
 
+async def find(pve: Pve, vmid: int) -> Guest | None:
+    """Return the guest that has this id now, or None where it is free, as far as can be seen."""
+    found = _matching(await _guests(pve, max_age=0), vmid)
+    return _guest(pve, found[0]) if found else None
+
+
+async def vmid_of(pve: Pve, ref: int | str | None) -> int | None:
+    """Return the id that a filter names; a name is looked up, an id may be of a guest long gone."""
+    return (await locate(pve, ref)).vmid if isinstance(ref, str) else ref
+
+
+async def must_be_online(pve: Pve, node: str) -> None:
+    """Make sure that a node exists and is up; Proxmox itself would accept and then fail.
+
+    Raises:
+        NotFound: There is no such node.
+        Unreachable: It is down.
+    """
+    states = {row["node"]: row.get("status") for row in await pve.rows(pve.nodes.get)}
+    online = ", ".join(sorted(name for name, state in states.items() if state == "online"))
+    if node not in states:
+        raise NotFound(f"There is no node {node}. Online: {online}. Nothing was changed.")
+    if states[node] != "online":
+        raise Unreachable(
+            f"Node {node} is {states[node]}. Online: {online}. Nothing was changed.",
+            transient=False,
+        )
+
+
 async def _guests(pve: Pve, max_age: float) -> list[dict[str, Any]]:
     return await pve.rows(pve.cluster_api.resources.get, max_age=max_age, type="vm")
 
 
-def _matching(
-    rows: list[dict[str, Any]], vmid: int | None, name: str | None
-) -> list[dict[str, Any]]:
-    if vmid is not None:
-        return [row for row in rows if row.get("vmid") == vmid]
-    return [row for row in rows if str(row.get("name", "")).lower() == (name or "").lower()]
+def _matching(rows: list[dict[str, Any]], ref: int | str) -> list[dict[str, Any]]:
+    if isinstance(ref, int):
+        return [row for row in rows if row.get("vmid") == ref]
+    return [row for row in rows if str(row.get("name", "")).lower() == ref.lower()]
 
 
 def _guest(pve: Pve, row: dict[str, Any]) -> Guest:
@@ -116,14 +136,14 @@ def _check(guest: Guest, node: str | None, kind: Kind | None) -> None:
         )
 
 
-def _missing(rows: list[dict[str, Any]], vmid: int | None, name: str | None) -> str:
-    asked = f"id {vmid}" if vmid is not None else f"the name {name}"
+def _missing(rows: list[dict[str, Any]], ref: int | str) -> str:
+    asked = f"the id {ref}" if isinstance(ref, int) else f"the name {ref}"
     if not rows:
         return (
             f"No guest has {asked}: this token sees no guest at all. It may lack VM.Audit on /vms;"
             " with privilege separation a token needs permissions of its own."
         )
-    near = sorted(rows, key=lambda row: _distance(row, vmid, name))[:CANDIDATES]
+    near = sorted(rows, key=lambda row: _distance(row, ref))[:CANDIDATES]
     listed = "; ".join(map(_line, near))
     return (
         f"No guest that this token may see has {asked}. Nearest of {len(rows)}: {listed}."
@@ -131,13 +151,13 @@ def _missing(rows: list[dict[str, Any]], vmid: int | None, name: str | None) -> 
     )
 
 
-def _distance(row: dict[str, Any], vmid: int | None, name: str | None) -> tuple[float, int]:
+def _distance(row: dict[str, Any], ref: int | str) -> tuple[float, int]:
     own = row["vmid"] if isinstance(row.get("vmid"), int) else 0
-    if vmid is not None:
-        return abs(own - vmid), own
-    sought, other = (name or "").lower(), str(row.get("name", "")).lower()
-    shared = len(set(sought) & set(other)) / max(1, len(set(sought) | set(other)))
-    return (0 if sought in other or other.startswith(sought[:3]) else 1) - shared, own
+    if isinstance(ref, int):
+        return abs(own - ref), own
+    sought, name = ref.lower(), str(row.get("name", "")).lower()
+    likeness = difflib.SequenceMatcher(None, sought, name).ratio()
+    return -likeness - (sought in name), own
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -137,7 +137,20 @@ async def start(pve: Pve, verb: Verb, /, **params: Any) -> Upid:
         BadAnswer: Something else came back: vzdump for a guest of another node says ``OK`` and does
             nothing.
     """
+    return _noted(pve, await pve.send(verb, **params))
+
+
+async def start_if_any(pve: Pve, verb: Verb, /, **params: Any) -> Upid | None:
+    """Send a change that is done at once or goes on in a task; None where it is done.
+
+    Raises:
+        BadAnswer: Something else came back than a task or nothing.
+    """
     answer = await pve.send(verb, **params)
+    return None if answer is None else _noted(pve, answer)
+
+
+def _noted(pve: Pve, answer: Any) -> Upid:
     try:
         upid = Upid.parse(answer)
     except ValueError as exc:

@@ -30,6 +30,19 @@ def slim(node: Any, *, names: bool = False) -> Any:
     return out if names else _without_null(out)
 
 
+UNSAID = ("pattern", "maxLength", "minLength")
+"""Checked here, and dull reading for a model: the description says it in words."""
+
+
+def parameters(schema: dict[str, Any]) -> dict[str, Any]:
+    """Make the schema of a tool's parameters: slim, closed, without what only a checker reads."""
+    slimmed: dict[str, Any] = slim(schema)
+    for each in slimmed.get("properties", {}).values():
+        for word in UNSAID:
+            each.pop(word, None)
+    return slimmed | {"additionalProperties": False}
+
+
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     choices = schema.get("anyOf", [])
     rest = [choice for choice in choices if choice != {"type": "null"}]

@@ -9,6 +9,7 @@ import pytest
 from proxmox_mcp.pve import errors, upid
 from proxmox_mcp.pve.errors import (
     MEANINGS,
+    AlreadyTaken,
     BadAnswer,
     NotAllowed,
     NotAuthenticated,
@@ -79,9 +80,9 @@ MEANT: dict[str, tuple[type[ProxmoxError], tuple[str, ...]]] = {
     "guest protected": (Refused, ("VM 111 on pve1", "switched off in the guest's options")),
     "storage unknown": (NotFound, ("Storage nostore on pve1", "proxmox_get_storage")),
     "storage offline": (Refused, ("Storage nas on pve1", "not reachable from this node")),
-    "id taken": (Refused, ("Node pve1", "VM 110 already exists", "Choose another id")),
-    "id taken, cloning": (Refused, ("VM 111 on pve1", "Choose another id")),
-    "resource taken": (Refused, ("The cluster", "already defined", "Choose another id")),
+    "id taken": (AlreadyTaken, ("Node pve1", "VM 110 already exists", "Choose another id")),
+    "id taken, cloning": (AlreadyTaken, ("VM 111 on pve1", "Choose another id")),
+    "resource taken": (AlreadyTaken, ("The cluster", "already defined", "Choose another id")),
     "config changed": (Refused, ("VM 111 on pve1", "read it again")),
     "rules changed": (Refused, ("VM 110 on pve1", "read it again")),
     "rule gone": (NotFound, ("VM 110 on pve1", "positions move")),
@@ -223,7 +224,7 @@ async def test_a_read_that_a_proxy_gave_up_is_unreachable_and_worth_another_try(
     assert error.transient
     assert error.left
     assert "Node pve1: HTTP" in str(error)
-    assert "Nothing was changed" in str(error)
+    assert "It was only a question" in str(error)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])

@@ -265,7 +265,7 @@ async def test_a_change_whose_login_was_lost_never_left(failure: Any) -> None:
 
     assert isinstance(error, Unreachable)
     assert not isinstance(error, OutcomeUnknown)
-    assert "Nothing was changed" in str(error)
+    assert "It was only a question" in str(error)
     assert wire.asked == ["POST /access/ticket"]
 
 

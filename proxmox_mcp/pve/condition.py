@@ -1,0 +1,81 @@
+"""What a guest is doing right now, asked of the guest itself.
+
+The cluster's list lags ten seconds and is no ground for a decision: seconds after a start it still
+says stopped. ``status/current`` is live.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from proxmox_mcp.pve.errors import Refused
+from proxmox_mcp.pve.guard import Pve
+from proxmox_mcp.pve.locate import Guest
+
+State = Literal["running", "stopped", "paused", "hibernated", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A guest's live state.
+
+    Attributes:
+        guest: Whose.
+        state: ``paused`` keeps its memory on the node; ``hibernated`` has it saved on disk.
+        lock: The job that holds the guest, e.g. ``backup``; None where it is free.
+        ha: Whether the HA manager decides what runs.
+        template: Whether it is a template, which can only be cloned.
+        raw: Proxmox's own record.
+    """
+
+    guest: Guest
+    state: State
+    lock: str | None
+    ha: bool
+    template: bool
+    raw: dict[str, Any]
+
+    def must_be_free(self) -> None:
+        """Refuse where a job holds the guest; saved memory is no job.
+
+        Raises:
+            Refused: It is locked; the message says by what and how to find it.
+        """
+        if self.lock and self.state != "hibernated":
+            raise Refused(
+                f"{self.guest} is locked ({self.lock}): another job holds it, or left the lock"
+                f" behind. Find it with proxmox_task_list (vmid={self.guest.vmid}, running=true)"
+                " and wait for it with proxmox_task_status; nothing was changed."
+            )
+
+
+async def condition(pve: Pve, guest: Guest) -> Condition:
+    """Ask a guest how it is."""
+    now = await pve.record(guest.api.status.current.get)
+    lock = now.get("lock")
+    return Condition(
+        guest=guest,
+        state=state(now),
+        lock=None if lock is None else str(lock),
+        ha=bool((now.get("ha") or {}).get("managed")),
+        template=bool(now.get("template")),
+        raw=now,
+    )
+
+
+def state(now: dict[str, Any]) -> State:
+    """Name a guest's state from its ``status/current``.
+
+    A paused VM says ``running`` beside ``qmpstatus: paused``; a hibernated one says ``stopped`` and
+    is locked ``suspended``.
+    """
+    if now.get("qmpstatus") in ("paused", "prelaunch"):
+        return "paused"
+    if now.get("lock") == "suspended" and now.get("status") == "stopped":
+        return "hibernated"
+    match now.get("status"):
+        case "running":
+            return "running"
+        case "stopped":
+            return "stopped"
+        case _:
+            return "unknown"
