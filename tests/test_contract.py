@@ -24,7 +24,7 @@ from tests.conftest import Connect
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 HANDLER_LINES = 40
-CEILING_BYTES = 9_000
+CEILING_BYTES = 31_000
 """What a model reads of all tools: names, descriptions, parameters."""
 
 CLIENT_CUTS_AT = 2_048

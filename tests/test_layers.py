@@ -22,6 +22,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 """From top to bottom; each layer names what it may know. The simulator stands apart."""
 
 PVE = [
+    "stores",
+    "condition",
+    "guestconfig",
     "upid",
     "ha",
     "locate",

@@ -21,11 +21,10 @@ from typing import Any, Final
 from dynaconf import Dynaconf
 from dynaconf.loaders.base import BaseLoader
 
-from proxmox_mcp.pve.connection import SECRETS
-
 from proxmox_mcp.config.layers import Given, Layer
 from proxmox_mcp.config.names import CHOOSERS, SETTINGS, hint, is_unset
 from proxmox_mcp.config.settings import Problem
+from proxmox_mcp.pve.connection import SECRETS
 
 DEFAULT_PROFILE: Final = "default"
 _RESERVED: Final = ("global", "dynaconf")  # Dynaconf would lay these over or under every profile

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from proxmox_mcp.pve.connection import SECRETS, spread
-
 from proxmox_mcp.config.settings import Problem
+from proxmox_mcp.pve.connection import SECRETS, spread
 
 Family = Literal["packaged", "files", "process"]
 

@@ -10,13 +10,12 @@ from typing import Any, TypeVar
 from platformdirs import user_config_dir
 from pydantic import BaseModel, ValidationError
 
-from proxmox_mcp.logs import LogSettings
-from proxmox_mcp.pve.connection import Connection, Limits
-
 from proxmox_mcp.config import environment, files
 from proxmox_mcp.config.layers import Given, Layer, lay, spread_layer, strays
 from proxmox_mcp.config.names import CHOOSERS, CONNECTION, LOG_PREFIX, LOGIN, OWN, SETTINGS, hint
 from proxmox_mcp.config.settings import ConfigError, NoCredentials, Problem, Settings, problems_of
+from proxmox_mcp.logs import LogSettings
+from proxmox_mcp.pve.connection import Connection, Limits
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _Model = TypeVar("_Model", bound=BaseModel)

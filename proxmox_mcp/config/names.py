@@ -9,10 +9,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from proxmox_mcp.config.settings import Settings
 from proxmox_mcp.logs import LogSettings
 from proxmox_mcp.pve.connection import WORDS, Connection, Limits
-
-from proxmox_mcp.config.settings import Settings
 
 LOG_PREFIX: Final = "log_"
 CONNECTION: Final = tuple(Connection.model_fields)

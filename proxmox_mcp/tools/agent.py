@@ -6,7 +6,7 @@ import anyio
 from pydantic import Field
 
 from proxmox_mcp.pve.errors import Refused
-from proxmox_mcp.pve.fields import GuestName, Kind, NodeName, Vmid
+from proxmox_mcp.pve.fields import AtNode, GuestRef, OfKind
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.pve.locate import Guest, locate
 from proxmox_mcp.toolkit.declare import Toolset
@@ -49,11 +49,10 @@ class CommandResult(Result):
 async def proxmox_execute_vm_command(
     pve: Pve,
     *,
+    vmid: GuestRef,
     command: Command = None,
-    vmid: Vmid | None = None,
-    name: GuestName | None = None,
-    node: NodeName | None = None,
-    type: Annotated[Kind | None, Field(description="Checked if given.")] = None,  # noqa: A002
+    node: AtNode = None,
+    type: OfKind = None,
     stdin: Annotated[str | None, Field(max_length=49_152, description="Input for it.")] = None,
     wait: Annotated[int, Field(ge=0, le=3600, description="Seconds to wait for its end.")] = 30,
     pid: Annotated[int | None, Field(ge=1, description="Go on waiting for this one.")] = None,
@@ -65,7 +64,7 @@ async def proxmox_execute_vm_command(
     """
     if (command is None) == (pid is None):
         raise Refused("Pass command to run one, or pid to go on waiting for one. Nothing was sent.")
-    guest = await locate(pve, vmid, name=name, node=node, kind=type)
+    guest = await locate(pve, vmid, node=node, kind=type)
     _needs_vm(guest)
     ran = "earlier"
     if command is not None:

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from proxmox_mcp.pve.fields import GuestName, Kind, NodeName, Vmid
+from proxmox_mcp.pve.condition import condition
+from proxmox_mcp.pve.fields import AtNode, GuestRef, Kind, NodeName, OfKind
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.pve.locate import locate
 from proxmox_mcp.toolkit.declare import Toolset
@@ -58,7 +59,7 @@ async def proxmox_get_vms(
     pve: Pve,
     *,
     node: NodeName | None = None,
-    type: Annotated[  # noqa: A002 - Proxmox's own word
+    type: Annotated[
         Literal["qemu", "lxc", "all"], Field(description="VMs (qemu), containers (lxc) or both.")
     ] = "all",
     status: Annotated[Status | None, Field(description="State; unknown = node is down.")] = None,
@@ -149,24 +150,23 @@ class GuestStatus(Result):
 async def proxmox_get_vm_status(
     pve: Pve,
     *,
-    vmid: Vmid | None = None,
-    name: GuestName | None = None,
-    node: NodeName | None = None,
-    type: Annotated[Kind | None, Field(description="Checked if given.")] = None,  # noqa: A002
+    vmid: GuestRef,
+    node: AtNode = None,
+    type: OfKind = None,
 ) -> GuestStatus:
     """Show one guest's live state and use of CPU, memory, disk and network.
 
-    Name it by vmid or by name; node and type are found.
+    The state is asked of the guest itself and never lags.
     """
-    guest = await locate(pve, vmid, name=name, node=node, kind=type)
-    now = await pve.record(guest.api.status.current.get)
-    high_availability = now.get("ha") or {}
+    guest = await locate(pve, vmid, node=node, kind=type)
+    how = await condition(pve, guest)
+    now, high_availability = how.raw, how.raw.get("ha") or {}
     return GuestStatus(
         vmid=guest.vmid,
         name=now.get("name", guest.name),
         type=guest.kind,
         node=guest.node,
-        status=state(now),
+        status=how.state,
         lock=now.get("lock"),
         uptime_s=now.get("uptime"),
         cpus=short(now.get("cpus")),
@@ -186,16 +186,3 @@ async def proxmox_get_vm_status(
         machine=now.get("running-machine"),
         qemu_version=now.get("running-qemu"),
     )
-
-
-def state(now: dict[str, Any]) -> str:
-    """Name a guest's state from its ``status/current``.
-
-    A paused VM says ``running`` beside ``qmpstatus: paused``; a hibernated one says ``stopped`` and
-    is locked ``suspended``.
-    """
-    if now.get("qmpstatus") in ("paused", "prelaunch"):
-        return "paused"
-    if now.get("lock") == "suspended" and now.get("status") == "stopped":
-        return "hibernated"
-    return str(now.get("status", "unknown"))

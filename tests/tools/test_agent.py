@@ -49,7 +49,7 @@ async def test_a_text_is_run_by_the_guests_shell_and_says_which(
 async def test_a_windows_guest_runs_a_text_by_cmd(client: Client, cluster: Cluster) -> None:
     cluster.guest(109).paused = False
 
-    await run(client, name="desk-01", command="dir C:\\Users")
+    await run(client, vmid="desk-01", command="dir C:\\Users")
 
     [(_, path, sent)] = cluster.writes
     assert path == "/nodes/pve3/qemu/109/agent/exec"

@@ -155,8 +155,8 @@ async def status(client: Client, **arguments: Any) -> dict[str, Any]:
     [
         {"vmid": 100},
         {"vmid": "100"},
-        {"name": "web-01"},
-        {"name": "Web-01", "node": "pve1", "type": "qemu"},
+        {"vmid": "web-01"},
+        {"vmid": "Web-01", "node": "pve1", "type": "qemu"},
         {"vmid": 100, "node": "pve1"},
     ],
 )
@@ -188,7 +188,7 @@ async def test_state_is_live_while_the_list_still_lags(client: Client, cluster: 
     assert (await listed(client, name="web-02"))["guests"][0]["status"] == "running"
     cluster.guest(102).status = "stopped"
 
-    assert (await status(client, name="web-02"))["status"] == "stopped"
+    assert (await status(client, vmid="web-02"))["status"] == "stopped"
 
 
 @pytest.mark.parametrize(
@@ -220,11 +220,10 @@ async def test_a_lock_and_ha_are_shown(client: Client) -> None:
     [
         ({"vmid": 100, "node": "pve2"}, 'node="pve1" and type="qemu"'),
         ({"vmid": 111, "type": "qemu"}, "proxy-01) on pve3 is not at"),
-        ({"name": "cache"}, "2 guests are called cache: 103 cache (container on pve1); 107"),
-        ({"name": "web-1"}, "100 web-01"),
+        ({"vmid": "cache"}, "2 guests are called cache: 103 cache (container on pve1); 107"),
+        ({"vmid": "web-1"}, "Nearest of 12: 100 web-01"),
+        ({"vmid": "abc"}, "No guest that this token may see has the name abc"),
         ({"vmid": 999}, "Nearest of 12: 112 build-01"),
-        ({}, "by vmid or by name"),
-        ({"vmid": 100, "name": "web-01"}, "by vmid or by name"),
     ],
 )
 async def test_a_guest_named_wrongly_is_refused_with_the_way_out(

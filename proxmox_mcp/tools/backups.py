@@ -1,0 +1,287 @@
+"""Backups of guests: made, listed, restored, deleted."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import anyio
+from pydantic import Field
+
+from proxmox_mcp.pve import stores
+from proxmox_mcp.pve.condition import condition
+from proxmox_mcp.pve.errors import NotFound, ProxmoxError, Refused
+from proxmox_mcp.pve.fields import (
+    Archive,
+    AtNode,
+    GuestRef,
+    Kind,
+    NodeName,
+    OfKind,
+    StorageId,
+    Vmid,
+    Wait,
+)
+from proxmox_mcp.pve.guard import Pve
+from proxmox_mcp.pve.locate import Guest, find, locate, vmid_of
+from proxmox_mcp.toolkit.declare import Toolset
+from proxmox_mcp.toolkit.outcome import Outcome, carry_out
+from proxmox_mcp.toolkit.results import Cursor, Number, Page, Row, gib, paged, position
+from proxmox_mcp.toolkit.text import Line, Text
+from proxmox_mcp.toolkit.time import iso
+
+toolset = Toolset("backups")
+
+COMPRESSION = {"none": "0", "lzo": "lzo", "gzip": "gzip", "zstd": "zstd"}
+
+
+class BackupOutcome(Outcome):
+    """How a backup ended, and what it made."""
+
+    volume: Line | None = Field(None, description="The new archive's volume id.")
+    size_gib: Number | None = None
+
+
+@toolset.changes(
+    "Back guest up",
+    needs="VM.Backup on /vms/{vmid}, Datastore.AllocateSpace on /storage/{storage}",
+)
+async def proxmox_backup_create(
+    pve: Pve,
+    *,
+    vmid: GuestRef,
+    storage: StorageId,
+    mode: Annotated[
+        Literal["snapshot", "suspend", "stop"],
+        Field(description="snapshot keeps it running; stop shuts it down for the time."),
+    ] = "snapshot",
+    compress: Annotated[
+        Literal["none", "lzo", "gzip", "zstd"], Field(description="How the archive is packed.")
+    ] = "zstd",
+    notes: Annotated[
+        str | None, Field(max_length=1024, description="{{guestname}}, {{vmid}} are filled in.")
+    ] = None,
+    protected: Annotated[bool, Field(description="Keep it from being pruned or deleted.")] = False,
+    remove: Annotated[
+        bool, Field(description="Also delete old backups, by the storage's retention.")
+    ] = False,
+    node: AtNode = None,
+    type: OfKind = None,
+    wait: Wait = 30,
+) -> BackupOutcome:
+    """Back a guest up to a storage with vzdump. Takes minutes to hours: mind wait.
+
+    Deletes no older backup unless remove is set.
+    """
+    guest = await locate(pve, vmid, node=node, kind=type)
+    (await condition(pve, guest)).must_be_free()
+    await stores.must_hold(pve, guest.node, storage, "backup")
+    sent = {
+        "vmid": str(guest.vmid),
+        "storage": storage,
+        "mode": mode,
+        "compress": COMPRESSION[compress],
+        "notes-template": notes,
+        "protected": protected or None,
+        "remove": remove,
+    }
+    verb = pve.nodes(guest.node).vzdump.post
+    outcome = await carry_out(pve, guest, f"backed up to {storage}", verb, wait=wait, **sent)
+    if outcome.state == "running":
+        return BackupOutcome(**dict(outcome))
+    made = await stores.backups(pve, guest.node, storage, guest.vmid)
+    newest = max(made, key=lambda row: row.get("ctime", 0), default={})
+    volume, size = newest.get("volid"), gib(newest.get("size"))
+    return BackupOutcome(**dict(outcome), volume=volume, size_gib=size)
+
+
+class BackupRow(Row):
+    """One backup."""
+
+    volume: Line
+    vmid: int | None = None
+    type: Kind | None = None
+    created: str
+    size_gib: Number | None = None
+    protected: bool | None = None
+    verified: Line | None = Field(None, description="Of its last verification, where there is one.")
+    encrypted: bool | None = None
+    notes: Text | None = None
+
+
+class Backups(Page):
+    """Backups, newest first."""
+
+    total: int = Field(description="How many match in all.")
+    total_gib: Number = Field(description="What all that match take up.")
+    backups: list[BackupRow]
+    storages_missing: list[Line] | None = Field(None, description="Storages that did not answer.")
+
+
+NOTHING_VISIBLE = (
+    "No backup is visible. Seeing one takes Datastore.AllocateSpace on its storage and VM.Backup on"
+    " its guest, or Datastore.Allocate: with less the list is empty, without an error."
+)
+
+
+@toolset.reads("List backups", needs="Datastore.AllocateSpace and VM.Backup, or Datastore.Allocate")
+async def proxmox_backup_list(
+    pve: Pve,
+    *,
+    storage: StorageId | None = None,
+    vmid: Annotated[GuestRef | None, Field(description="Only backups of this guest.")] = None,
+    node: AtNode = None,
+    limit: Annotated[int, Field(ge=1, le=1000, description="Backups per page.")] = 50,
+    cursor: Cursor = None,
+) -> Backups:
+    """List backups, newest first: of one storage or of all, of one guest or of all.
+
+    A storage that does not answer is named, and takes nothing down.
+    """
+    after = position(cursor, int, str)
+    places = await stores.where_backups_lie(pve, storage, node)
+    rows, missing = await _of_all(pve, places, await vmid_of(pve, vmid))
+    shown, more = paged(rows, lambda row: [-int(row.get("ctime", 0)), row["volid"]], limit, after)
+    return Backups(
+        total=len(rows),
+        total_gib=gib(sum(row.get("size", 0) for row in rows)) or 0,
+        backups=[_row(row) for row in shown],
+        next_cursor=more,
+        storages_missing=missing or None,
+        notice=None if rows else NOTHING_VISIBLE,
+    )
+
+
+async def _of_all(
+    pve: Pve, places: Mapping[str, str], vmid: int | None
+) -> tuple[list[dict[str, Any]], list[str]]:
+    rows: list[dict[str, Any]] = []
+    missing: list[str] = []
+
+    async def ask(place: str, node: str) -> None:
+        try:
+            rows.extend(await stores.backups(pve, node, place.partition("@")[0], vmid))
+        except ProxmoxError:
+            if len(places) == 1:
+                raise
+            missing.append(place)
+
+    if len(places) == 1:
+        [(place, node)] = places.items()
+        await ask(place, node)
+    else:
+        async with anyio.create_task_group() as group:
+            for place, node in places.items():
+                group.start_soon(ask, place, node)
+    return rows, sorted(missing)
+
+
+def _row(row: dict[str, Any]) -> BackupRow:
+    return BackupRow(
+        volume=row["volid"],
+        vmid=row.get("vmid"),
+        type=stores.kind_of(row["volid"]),
+        created=iso(row.get("ctime", 0)),
+        size_gib=gib(row.get("size")),
+        protected=True if row.get("protected") else None,
+        verified=(row.get("verification") or {}).get("state"),
+        encrypted=True if row.get("encrypted") else None,
+        notes=row.get("notes") or None,
+    )
+
+
+@toolset.destroys(
+    "Restore backup",
+    needs="VM.Allocate on /vms/{vmid}, Datastore.AllocateSpace on the storage",
+)
+async def proxmox_backup_restore(
+    pve: Pve,
+    *,
+    node: Annotated[NodeName, Field(description="Node to restore on.")],
+    archive: Archive,
+    storage: Annotated[StorageId | None, Field(description="Where the archive lies.")] = None,
+    vmid: Annotated[Vmid | None, Field(description="New id; left out: the original one.")] = None,
+    force: Annotated[bool, Field(description="Overwrite the guest that has this id.")] = False,
+    target_storage: Annotated[StorageId | None, Field(description="Where its disks go.")] = None,
+    start: Annotated[bool, Field(description="Start it afterwards.")] = False,
+    unique: Annotated[bool, Field(description="New MAC addresses, for a second copy.")] = False,
+    wait: Wait = 30,
+) -> Outcome:
+    """Restore a guest from a backup, to a new id or over the guest that has it (force).
+
+    Overwriting erases that guest's disks for good. A running or protected guest is never
+    overwritten.
+    """
+    volid = stores.volume_id(archive, storage)
+    found = await stores.must_exist(pve, node, volid)
+    kind, newid = stores.kind_of(volid), vmid or found.get("vmid")
+    if kind is None or newid is None:
+        raise Refused(f"{volid} does not say whose backup it is: pass vmid. Nothing was changed.")
+    old = await _to_overwrite(pve, int(newid), node, kind, force=force)
+    if target_storage:
+        content = "images" if kind == "qemu" else "rootdir"
+        await stores.must_hold(pve, node, target_storage, content)
+    source = {"archive": volid} if kind == "qemu" else {"ostemplate": volid, "restore": True}
+    sent = source | {
+        "vmid": newid,
+        "force": force or None,
+        "storage": target_storage,
+        "start": start or None,
+        "unique": unique or None,
+    }
+    words = f"restored from {volid}" + (", over what was there" if old else "")
+    verb = pve.nodes(node)(kind).post
+    outcome = await carry_out(pve, f"Guest {newid} on {node}", words, verb, wait=wait, **sent)
+    pve.forget()
+    return outcome
+
+
+async def _to_overwrite(pve: Pve, vmid: int, node: str, kind: Kind, *, force: bool) -> Guest | None:
+    """Return the guest that would be overwritten, after making sure that it may be."""
+    guest = await find(pve, vmid)
+    if guest is None:
+        return None
+    if not force:
+        raise Refused(
+            f"The id {vmid} belongs to {guest}: pass another vmid, or force=true to erase that"
+            " guest and put the backup in its place. Nothing was changed."
+        )
+    if (guest.node, guest.kind) != (node, kind):
+        raise Refused(
+            f"{guest} has this id and is not a {kind} on {node}: it cannot be overwritten."
+        )
+    now = await condition(pve, guest)
+    now.must_be_free()
+    if now.state != "stopped":
+        raise Refused(f"{guest} is {now.state}: stop it first with proxmox_vm_shutdown.")
+    config = await pve.record(guest.api.config.get)
+    if str(config.get("protection", 0)) == "1":
+        raise Refused(f"{guest} is protected: nothing may overwrite it (option protection).")
+    return guest
+
+
+@toolset.destroys(
+    "Delete backup",
+    needs="Datastore.AllocateSpace on /storage/{storage} and VM.Backup on /vms/{vmid}",
+    repeatable=True,
+)
+async def proxmox_backup_delete(
+    pve: Pve,
+    *,
+    volume: Archive,
+    storage: Annotated[StorageId | None, Field(description="Where it lies.")] = None,
+    node: AtNode = None,
+    wait: Wait = 30,
+) -> Outcome:
+    """Delete a backup archive for good. A protected one is refused."""
+    volid = stores.volume_id(volume, storage)
+    [(_, place)] = (await stores.where_backups_lie(pve, volid.partition(":")[0], node)).items()
+    try:
+        found = await stores.must_exist(pve, place, volid)
+    except NotFound as error:
+        return Outcome(state="already", done=f"{error}")
+    if found.get("protected"):
+        raise Refused(
+            f"{volid} is protected. Take the protection off first, in the web interface or with"
+            f" `pvesm set` on {place}; nothing was deleted."
+        )
+    verb = stores.volume(pve, place, volid).delete
+    return await carry_out(pve, volid, "deleted", verb, wait=wait)

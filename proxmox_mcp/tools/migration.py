@@ -1,0 +1,180 @@
+"""Guests moved to other nodes."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from proxmox_mcp.pve import guestconfig
+from proxmox_mcp.pve.condition import Condition, condition
+from proxmox_mcp.pve.errors import ProxmoxError, Refused, Unsupported
+from proxmox_mcp.pve.fields import AtNode, GuestRef, NodeName, OfKind, StorageId, Wait
+from proxmox_mcp.pve.guard import Pve
+from proxmox_mcp.pve.locate import Guest, locate, must_be_online
+from proxmox_mcp.toolkit.declare import Toolset
+from proxmox_mcp.toolkit.outcome import Outcome, already, carry_out
+from proxmox_mcp.toolkit.results import Number, Result, Row, gib
+from proxmox_mcp.toolkit.text import Line
+
+toolset = Toolset("migration")
+
+Target = Annotated[NodeName, Field(description="The node to move to.")]
+
+
+class LocalDisk(Row):
+    """A disk that lies on one node only and would have to be copied."""
+
+    volume: Line
+    size_gib: Number | None = None
+    cdrom: bool | None = None
+
+
+class MigrationCheck(Result):
+    """Whether a guest can move, and what stands in the way."""
+
+    guest: Line
+    target: Line
+    possible: bool
+    running: bool
+    obstacles: list[Line] = Field(description="What must be changed before it can move.")
+    local_disks: list[LocalDisk] | None = Field(None, description="These would be copied.")
+    allowed_nodes: list[Line] | None = Field(None, description="Where Proxmox would let it go.")
+    how: str | None = Field(None, description="The call that moves it.")
+
+
+@toolset.reads("Check migration", needs="VM.Migrate on /vms/{vmid}")
+async def proxmox_vm_migrate_check(
+    pve: Pve, *, vmid: GuestRef, target: Target, node: AtNode = None, type: OfKind = None
+) -> MigrationCheck:
+    """Say whether a guest can move to a node, and what stands in the way. Changes nothing."""
+    guest = await locate(pve, vmid, node=node, kind=type)
+    now = await condition(pve, guest)
+    obstacles = await _obstacles(pve, now, target)
+    said = await _asked(pve, guest, target)
+    disks = said.get("local_disks", [])
+    blocked = said.get("not_allowed_nodes", said.get("not-allowed-nodes", {})).get(target, {})
+    obstacles += [f"{why}: {', '.join(map(str, what))}" for why, what in blocked.items() if what]
+    obstacles += [f"uses {what} of its node" for what in said.get("local_resources", [])]
+    if guest.kind == "lxc":
+        obstacles += await _missing_storages(pve, guest, target)
+    copied = [disk for disk in disks if not disk.get("cdrom")]
+    obstacles += [
+        f"{disk['volid']} is a local CD image: eject it" for disk in disks if disk.get("cdrom")
+    ]
+    return MigrationCheck(
+        guest=str(guest),
+        target=target,
+        possible=not obstacles,
+        running=now.state == "running",
+        obstacles=obstacles,
+        local_disks=[
+            LocalDisk(volume=disk["volid"], size_gib=gib(disk.get("size"))) for disk in copied
+        ]
+        or None,
+        allowed_nodes=said.get("allowed_nodes", said.get("allowed-nodes")),
+        how=None if obstacles else _how(now, target, copied=bool(copied)),
+    )
+
+
+async def _asked(pve: Pve, guest: Guest, target: str) -> dict[str, Any]:
+    """Ask Proxmox's own check; containers have one since 9.0.6, and then with other names."""
+    try:
+        return await pve.record(guest.api.migrate.get, target=target)
+    except Unsupported:
+        return {}
+
+
+async def _obstacles(pve: Pve, now: Condition, target: str) -> list[str]:
+    """Find what Proxmox's own check does not look at: it lists offline nodes as allowed."""
+    found = []
+    if target == now.guest.node:
+        found.append(f"it is on {target} already")
+    if now.lock:
+        found.append(f"it is locked ({now.lock})")
+    try:
+        await must_be_online(pve, target)
+    except ProxmoxError as error:
+        found.append(str(error))
+    return found
+
+
+async def _missing_storages(pve: Pve, guest: Guest, target: str) -> list[str]:
+    config = await pve.record(guest.api.config.get)
+    used = {
+        str(value).partition(":")[0]
+        for key, value in config.items()
+        if guestconfig.DISKS["lxc"].fullmatch(key) and ":" in str(value).partition(",")[0]
+    }
+    rows = await pve.rows(pve.cluster_api.resources.get, type="storage")
+    there = {row["storage"] for row in rows if row["node"] == target}
+    return [f"storage {storage} is not on {target}" for storage in sorted(used - there)]
+
+
+def _how(now: Condition, target: str, *, copied: bool) -> str:
+    more = ""
+    if now.state == "running" and now.guest.kind == "qemu":
+        more = ", online=true" + (", with_local_disks=true" if copied else "")
+    elif now.state == "running":
+        more = ", restart=true"
+    return f'proxmox_vm_migrate(vmid={now.guest.vmid}, target="{target}"{more})'
+
+
+@toolset.changes("Migrate guest", needs="VM.Migrate on /vms/{vmid}")
+async def proxmox_vm_migrate(
+    pve: Pve,
+    *,
+    vmid: GuestRef,
+    target: Target,
+    online: Annotated[bool, Field(description="Move a running VM without stopping it.")] = False,
+    with_local_disks: Annotated[
+        bool, Field(description="Copy disks that lie on its node only (running VMs).")
+    ] = False,
+    target_storage: Annotated[
+        StorageId | None, Field(description="Where copied disks go; left out: same name.")
+    ] = None,
+    restart: Annotated[
+        bool, Field(description="Containers: stop it, move it, start it there.")
+    ] = False,
+    node: AtNode = None,
+    type: OfKind = None,
+    wait: Wait = 30,
+) -> Outcome:
+    """Move a guest to another node, live or stopped, and tell where it runs in the end.
+
+    Takes as long as its memory and local disks take to copy: mind wait.
+    """
+    guest = await locate(pve, vmid, node=node, kind=type)
+    if target == guest.node:
+        return already(guest, "is there already")
+    now = await condition(pve, guest)
+    now.must_be_free()
+    await must_be_online(pve, target)
+    _must_fit(now, online=online, restart=restart)
+    sent: dict[str, Any] = {"target": target}
+    if guest.kind == "qemu":
+        sent |= {
+            "online": online or None,
+            "with-local-disks": with_local_disks or None,
+            "targetstorage": target_storage,
+        }
+    else:
+        sent |= {"restart": restart or None, "target-storage": target_storage}
+    words = f"moved to {target}"
+    outcome = await carry_out(pve, guest, words, guest.api.migrate.post, wait=wait, **sent)
+    pve.forget()
+    if outcome.state == "running":
+        return outcome
+    after = await condition(pve, await locate(pve, guest.vmid))
+    done = f"{guest}: moved; it is {after.state} on {after.guest.node} now."
+    return outcome.model_copy(update={"done": done})
+
+
+def _must_fit(now: Condition, *, online: bool, restart: bool) -> None:
+    if now.state not in ("running", "paused"):
+        return
+    if now.guest.kind == "qemu" and not online:
+        raise Refused(f"{now.guest} is {now.state}: pass online=true, or shut it down first.")
+    if now.guest.kind == "lxc" and not restart:
+        raise Refused(
+            f"{now.guest} runs, and a container cannot move while it does: pass restart=true to"
+            " have it stopped, moved and started there. Nothing was changed."
+        )

@@ -1,0 +1,200 @@
+"""What a guest has: its configuration and its disks."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from proxmox_mcp.pve import guestconfig, upid
+from proxmox_mcp.pve.condition import condition
+from proxmox_mcp.pve.errors import NotFound, Refused
+from proxmox_mcp.pve.fields import AtNode, ConfigKey, DiskKey, GuestRef, OfKind, Wait
+from proxmox_mcp.pve.guard import Pve
+from proxmox_mcp.pve.guestconfig import MASK, SECRET
+from proxmox_mcp.pve.locate import Guest, locate
+from proxmox_mcp.toolkit.declare import Toolset
+from proxmox_mcp.toolkit.outcome import Outcome, already, finished, told
+from proxmox_mcp.toolkit.results import GIB, Result, Row
+from proxmox_mcp.toolkit.text import Line, Text
+
+toolset = Toolset("resources")
+
+
+class GuestConfig(Result):
+    """A guest's configuration, by what its keys are about."""
+
+    guest: Line
+    config: dict[str, dict[str, Text]] = Field(description="By group; secrets are masked.")
+    pending: dict[str, Text] | None = Field(
+        None, description="Values that wait for a full stop and start; empty: to be deleted."
+    )
+
+
+@toolset.reads("Guest configuration", needs="VM.Audit on /vms/{vmid}")
+async def proxmox_vm_config_get(
+    pve: Pve, *, vmid: GuestRef, node: AtNode = None, type: OfKind = None
+) -> GuestConfig:
+    """Show a guest's whole configuration, grouped, and which changes wait for a restart."""
+    guest = await locate(pve, vmid, node=node, kind=type)
+    rows = await pve.rows(guest.api.pending.get)
+    config = {str(row["key"]): row["value"] for row in rows if "value" in row}
+    return GuestConfig(
+        guest=str(guest),
+        config=guestconfig.grouped(guest.kind, config),
+        pending=_pending(rows) or None,
+    )
+
+
+def _pending(rows: list[dict[str, Any]]) -> dict[str, str]:
+    waiting = {
+        str(row["key"]): "" if row.get("delete") else str(row.get("pending"))
+        for row in rows
+        if "pending" in row or row.get("delete")
+    }
+    return {name: MASK if name in SECRET and value else value for name, value in waiting.items()}
+
+
+class Changed(Row):
+    """One key, before and after."""
+
+    before: Text | None = Field(None, description="Left out where it was not set.")
+    after: Text | None = Field(None, description="Left out where it is not set now.")
+
+
+class ConfigOutcome(Outcome):
+    """How a change of configuration ended."""
+
+    changed: dict[str, Changed] | None = None
+    pending: dict[str, Text] | None = Field(
+        None, description="What takes effect only after a full stop and start, or a reboot tool."
+    )
+
+
+@toolset.destroys("Change guest configuration", needs="VM.Config.* on /vms/{vmid}, by key")
+async def proxmox_vm_config_update(
+    pve: Pve,
+    *,
+    vmid: GuestRef,
+    config: Annotated[
+        dict[str, str | int | float | bool] | None,
+        Field(description='Proxmox\'s keys and values, e.g. {"cores": 4, "memory": 8192}.'),
+    ] = None,
+    delete: Annotated[list[ConfigKey] | None, Field(description="Keys to take out.")] = None,
+    revert: Annotated[
+        list[ConfigKey] | None, Field(description="Keys whose waiting change is dropped.")
+    ] = None,
+    node: AtNode = None,
+    type: OfKind = None,
+    wait: Wait = 30,
+) -> ConfigOutcome:
+    """Change keys of a guest's configuration; tells each old and new value, and what waits.
+
+    Taking a disk out detaches it; taking out an unused one erases its data for good.
+    """
+    guest = await locate(pve, vmid, node=node, kind=type)
+    change = guestconfig.check(guest.kind, config or {}, tuple(delete or ()), tuple(revert or ()))
+    (await condition(pve, guest)).must_be_free()
+    before = await pve.record(guest.api.config.get)
+    sent: dict[str, Any] = {
+        **change.values,
+        "delete": ",".join(change.delete) or None,
+        "revert": ",".join(change.revert) or None,
+        "digest": before.get("digest"),
+    }
+    outcome = await _update(pve, guest, sent, wait)
+    if outcome.state == "running":
+        return ConfigOutcome(**dict(outcome))
+    rows = await pve.rows(guest.api.pending.get)
+    after = {str(row["key"]): row.get("pending", row.get("value")) for row in rows}
+    waiting = {name: value for name, value in _pending(rows).items() if name in change.keys}
+    changed = _compared(change.keys, before, after)
+    return ConfigOutcome(**dict(outcome), changed=changed or None, pending=waiting or None)
+
+
+async def _update(pve: Pve, guest: Guest, sent: Mapping[str, Any], wait: float) -> Outcome:
+    # A VM's PUT waits for the work and says nothing of a task; its POST is the task. A container
+    # has the PUT only, which answers nothing.
+    if guest.kind == "lxc":
+        await pve.send(guest.api.config.put, **sent)
+        return finished(guest, "configuration changed")
+    task = await upid.start_if_any(pve, guest.api.config.post, **sent)
+    if task is None:
+        return finished(guest, "configuration changed")
+    return told(await upid.finish(pve, task, wait), guest, "configuration changed")
+
+
+def _compared(
+    keys: tuple[str, ...], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> dict[str, Changed]:
+    changed = {}
+    for key in keys:
+        old, new = (MASK if key in SECRET else each.get(key) for each in (before, after))
+        if key in SECRET or str(old) != str(new):
+            changed[key] = Changed(
+                before=None if old is None else str(old), after=None if new is None else str(new)
+            )
+    return changed
+
+
+@toolset.changes("Grow disk", needs="VM.Config.Disk on /vms/{vmid}, Datastore.AllocateSpace")
+async def proxmox_disk_resize(
+    pve: Pve,
+    *,
+    vmid: GuestRef,
+    disk: DiskKey,
+    size: Annotated[
+        str,
+        Field(
+            pattern=r"^\+?[0-9]+(\.[0-9]+)?[KMGT]?$",
+            description="+50G grows it by so much, 100G to so much. It can't shrink.",
+        ),
+    ],
+    node: AtNode = None,
+    type: OfKind = None,
+    wait: Wait = 30,
+) -> Outcome:
+    """Grow a guest's disk. For a VM only the device grows: the guest must grow its partitions."""
+    guest = await locate(pve, vmid, node=node, kind=type)
+    (await condition(pve, guest)).must_be_free()
+    config = await pve.record(guest.api.config.get)
+    now = _size_of(guest, config, disk)
+    wanted = guestconfig.size_bytes(size.removeprefix("+")) or 0
+    wanted += now if size.startswith("+") else 0
+    if wanted == now:
+        return already(guest, f"has {disk} at {_gib(now)} already")
+    if wanted < now:
+        raise Refused(f"{disk} of {guest} has {_gib(now)} and cannot shrink to {_gib(wanted)}.")
+    # An absolute size, so that the same request a second time would change nothing.
+    sent = {"disk": disk, "size": _wire_size(wanted), "digest": config.get("digest")}
+    words = f"{disk} grown from {_gib(now)} to {_gib(wanted)}"
+    task = await upid.start_if_any(pve, guest.api.resize.put, **sent)  # PVE 7 answers nothing
+    if task is None:
+        return finished(guest, words)
+    return told(await upid.finish(pve, task, wait), guest, words)
+
+
+def _size_of(guest: Guest, config: Mapping[str, Any], disk: str) -> int:
+    sizes = {
+        name: size
+        for name, value in config.items()
+        if guestconfig.DISKS[guest.kind].fullmatch(name)
+        and "media=cdrom" not in str(value)
+        and (size := guestconfig.disk_size(str(value))) is not None
+    }
+    if disk not in sizes:
+        there = (
+            ", ".join(f"{name} ({_gib(size)})" for name, size in sorted(sizes.items())) or "none"
+        )
+        raise NotFound(f"{guest} has no disk {disk} that can grow. It has: {there}.")
+    return sizes[disk]
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.2f}".rstrip("0").rstrip(".") + " GiB"
+
+
+def _wire_size(size: int) -> str:
+    for unit, factor in (("G", GIB), ("M", 1024**2), ("K", 1024)):
+        if size % factor == 0:
+            return f"{size // factor}{unit}"
+    return str(size)
