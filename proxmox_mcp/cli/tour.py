@@ -2,7 +2,7 @@
 
 The server runs as a child process over stdio, exactly as an assistant starts it, and the client is
 the MCP SDK's. Each step says what was asked, what came back, and whether that was as it should be.
-It reads only, so it may be taken on a real cluster too.
+On the simulated cluster it ends with a story of changes; on a real one it reads only.
 """
 
 import os
@@ -62,6 +62,15 @@ class Walk:
         if result.is_error or result.structured_content is None:
             raise Unexpected(f"{tool} failed: {_text(result)}")
         return dict(result.structured_content)
+
+    async def do(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """Call a tool that must carry its change out to the end, and say what it did."""
+        outcome = await self.ask(tool, **arguments)
+        if outcome["state"] != "ok":
+            raise Unexpected(f"{tool} should have ended well: {outcome}")
+        for line in _folded(outcome["done"]):
+            self.say(f"   = {line}")
+        return outcome
 
     async def refused(self, tool: str, must_say: str, **arguments: Any) -> None:
         """Call a tool that must be refused, in these words."""
@@ -125,6 +134,8 @@ async def _walk(command: list[str], live: bool, out: TextIO, errors: TextIO) -> 
             ("What is going on, and how does it end?", _task),
             ("What happens to a call that must not be?", _refusals),
         )
+        if not live:  # it changes things
+            steps += (("How much work is a whole job? One call each.", _story),)
         for number, (words, step) in enumerate(steps, 1):
             walk.heading(number, words)
             await step(walk)
@@ -193,6 +204,22 @@ async def _refusals(walk: Walk) -> None:
     offered = {tool.name for tool in (await walk.client.list_tools()).tools}
     if "proxmox_execute_vm_command" not in offered:
         await walk.refused("proxmox_execute_vm_command", "allow_elevated", vmid=100, command=["id"])
+
+
+async def _story(walk: Walk) -> None:
+    made = await walk.do("proxmox_vm_clone", vmid="debian-12-template", name="shop-01")
+    shop = made["newid"]
+    await walk.do("proxmox_snapshot_create", vmid="shop-01", snapname="before-change")
+    changed = await walk.do("proxmox_vm_config_update", vmid="shop-01", config={"cores": 4})
+    for key, values in changed["changed"].items():
+        walk.say(f"     {key}: {values.get('before')} -> {values.get('after')}")
+    await walk.do("proxmox_snapshot_rollback", vmid="shop-01", snapname="before-change", start=True)
+    backup = await walk.do(
+        "proxmox_backup_create", vmid="shop-01", storage="backup-storage", wait=FOLLOW_SECONDS
+    )
+    archive = backup["volume"]
+    await walk.do("proxmox_backup_restore", node="pve1", archive=archive, vmid=200, unique=True)
+    await walk.do("proxmox_vm_clone", vmid=shop, name="shop-02", full=True, target="pve2")
 
 
 def _shown(arguments: Mapping[str, Any]) -> str:

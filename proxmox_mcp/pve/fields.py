@@ -74,8 +74,8 @@ GuestRef = Annotated[
     ),
 ]
 
-AtNode = Annotated[NodeName | None, Field(description="Found by itself; checked if given.")]
-OfKind = Annotated[Kind | None, Field(description="Found by itself; checked if given.")]
+AtNode = Annotated[NodeName | None, Field(description="Node name, e.g. pve1; checked if given.")]
+OfKind = Annotated[Kind | None, Field(description="VM or container; checked if given.")]
 
 SnapName = Annotated[
     str,

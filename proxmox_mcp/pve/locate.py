@@ -14,7 +14,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from proxmox_mcp.pve.errors import KIND_WORDS, BadAnswer, NotFound, Refused, Unreachable
+from proxmox_mcp.pve.errors import (
+    KIND_WORDS,
+    BadAnswer,
+    NotFound,
+    ProxmoxError,
+    Refused,
+    Unreachable,
+)
 from proxmox_mcp.pve.fields import Kind, NodeName, Vmid
 from proxmox_mcp.pve.guard import Pve
 
@@ -58,6 +65,8 @@ async def locate(
         pve.forget()
         rows = await _guests(pve, max_age=MEMORY_SECONDS)
         found = _matching(rows, ref)
+    if not found and isinstance(ref, str):
+        found = _matching(await _named(pve, rows), ref)
     if not found:
         raise NotFound(_missing(rows, ref))
     if len(found) > 1:
@@ -100,6 +109,18 @@ async def must_be_online(pve: Pve, node: str) -> None:
 
 async def _guests(pve: Pve, max_age: float) -> list[dict[str, Any]]:
     return await pve.rows(pve.cluster_api.resources.get, max_age=max_age, type="vm")
+
+
+async def _named(pve: Pve, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Ask the guests listed without a name, as one is for ten seconds after it was made."""
+    named = []
+    for row in [row for row in rows if not row.get("name")][:CANDIDATES]:
+        try:
+            now = await pve.record(_guest(pve, row).api.status.current.get)
+        except ProxmoxError:
+            continue  # on a node that is down every guest is without a name
+        named.append(row | {"name": now.get("name")})
+    return named
 
 
 def _matching(rows: list[dict[str, Any]], ref: int | str) -> list[dict[str, Any]]:

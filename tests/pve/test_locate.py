@@ -11,6 +11,7 @@ from proxmox_mcp.pve.fields import Kind
 from proxmox_mcp.pve.guard import Cluster, Pve, guarded
 from proxmox_mcp.pve.locate import CANDIDATES, MEMORY_SECONDS, Guest, locate
 from tests.pve.scripted import FAST, Wire, bridge_over, data, pve_over
+from tests.wire import answer
 
 RESOURCES = "/cluster/resources"
 
@@ -248,3 +249,31 @@ async def test_a_guest_that_moved_meanwhile_is_found_where_it_is_now(
         RESOURCES,
         "/nodes/pve3/qemu/107/config",
     ]
+
+
+async def test_a_guest_just_made_is_found_by_name_though_the_list_does_not_know_it_yet(
+    pve: Pve, cluster: simulator.Cluster
+) -> None:
+    cluster.speed = 0.001  # the list is refreshed once in ten thousand seconds
+    await locate(pve, 100)
+    cluster.guest(107).name = "fresh"
+    nameless = [
+        {"vmid": row["vmid"], "type": row["type"], "node": row["node"], "status": "unknown"}
+        if row["vmid"] == 107
+        else row
+        for row in await pve.rows(pve.cluster_api.resources.get, type="vm")
+    ]
+    cluster.intercept = lambda request: answer(nameless) if request.path == RESOURCES else None
+
+    assert place(await locate(pve, "fresh"))[:3] == (107, "qemu", "pve2")
+
+
+async def test_a_nameless_guest_on_a_dead_node_hides_no_other(
+    pve: Pve, cluster: simulator.Cluster
+) -> None:
+    cluster.take_offline("pve3")
+    row = {"type": "qemu", "status": "unknown"}
+    rows = [row | {"vmid": 108, "node": "pve3"}, row | {"vmid": 107, "node": "pve2"}]
+    cluster.intercept = lambda request: answer(rows) if request.path == RESOURCES else None
+
+    assert (await locate(pve, "cache")).vmid == 107
