@@ -34,13 +34,22 @@ class Condition:
     template: bool
     raw: dict[str, Any]
 
-    def must_be_free(self) -> None:
-        """Refuse where a job holds the guest; saved memory is no job.
+    def must_be_free(self, *, or_hibernated: bool = False) -> None:
+        """Refuse where the guest is locked; saved memory is a lock too, though no job.
+
+        Args:
+            or_hibernated: Whether what is to be done continues a hibernated guest.
 
         Raises:
-            Refused: It is locked; the message says by what and how to find it.
+            Refused: It is locked; the message says by what and what to do.
         """
-        if self.lock and self.state != "hibernated":
+        if self.state == "hibernated":
+            if not or_hibernated:
+                raise Refused(
+                    f"{self.guest} is hibernated, and locked ({self.lock}) while its memory lies on"
+                    " disk: continue it with proxmox_vm_resume first; nothing was changed."
+                )
+        elif self.lock:
             raise Refused(
                 f"{self.guest} is locked ({self.lock}): another job holds it, or left the lock"
                 f" behind. Find it with proxmox_task_list (vmid={self.guest.vmid}, running=true)"

@@ -289,7 +289,7 @@ MEANINGS: tuple[Meaning, ...] = (
     Meaning(
         Refused,
         "The guest did not shut down by itself in time; give it longer, or stop it hard.",
-        text=r"powerdown failed - got timeout",
+        text=r"powerdown failed - got timeout|container did not stop",
     ),
     Meaning(
         Refused,

@@ -60,7 +60,7 @@ class Number(NamedTuple):
 
     def wrong(self, value: Any) -> str | None:
         """Say what is wrong with a value; None where nothing is."""
-        form = r"-?\d+" if self.whole else r"-?\d+(\.\d+)?"
+        form = r"-?[0-9]+" if self.whole else r"-?[0-9]+(\.[0-9]+)?"
         if isinstance(value, bool) or not re.fullmatch(form, str(value)):
             return "must be a whole number" if self.whole else "must be a number"
         if float(value) < self.least:
@@ -103,6 +103,11 @@ _OSTYPES_QEMU = (
 _OSTYPES_LXC = (
     *("debian", "devuan", "ubuntu", "centos", "fedora", "opensuse", "archlinux", "alpine"),
     *("gentoo", "nixos", "unmanaged"),
+)
+
+_KEYBOARDS = (
+    *("de", "de-ch", "da", "en-gb", "en-us", "es", "fi", "fr", "fr-be", "fr-ca", "fr-ch", "hu"),
+    *("is", "it", "ja", "lt", "mk", "nl", "no", "pl", "pt", "pt-br", "sv", "sl", "tr"),
 )
 
 _QEMU: dict[str, dict[str, Key]] = {
@@ -171,7 +176,7 @@ _QEMU: dict[str, dict[str, Key]] = {
         "machine": TEXT,
         "hotplug": TEXT,
         "vga": TEXT,
-        "keyboard": TEXT,
+        "keyboard": Words(_KEYBOARDS),
         "watchdog": TEXT,
         "hookscript": TEXT,
         "args": TEXT,

@@ -75,24 +75,34 @@ async def must_hold(pve: Pve, node: str, storage: str, content: str) -> None:
     )
 
 
-async def where_backups_lie(pve: Pve, storage: str | None, node: str | None) -> dict[str, str]:
-    """Return where backups can be listed: storage, or ``name@node`` if not shared, to a node.
+async def where_backups_lie(
+    pve: Pve, storage: str | None, node: str | None
+) -> tuple[dict[str, str], list[str]]:
+    """Find out where backups can be listed.
+
+    Returns:
+        Storage, or ``name@node`` if not shared, to a node that has it; and those of which no node
+        has it available now.
 
     Raises:
         NotFound: There is no such storage for backups.
+        Refused: It is one of each node, and none is named.
     """
     rows = await pve.rows(pve.cluster_api.resources.get, type="storage")
     places: dict[str, str] = {}
+    away: dict[str, str] = {}
     for row in sorted(rows, key=lambda row: str(row.get("node"))):
-        fits = "backup" in str(row.get("content", "")).split(",") and row["status"] == "available"
+        fits = "backup" in str(row.get("content", "")).split(",")
         wanted = storage in (None, row["storage"]) and node in (None, row["node"])
         if fits and wanted:
             key = row["storage"] if row.get("shared") else f"{row['storage']}@{row['node']}"
-            places.setdefault(key, row["node"])
-    if storage and len(places) > 1:
+            found = places if row["status"] == "available" else away
+            found.setdefault(key, row["node"])
+    away = {key: at for key, at in away.items() if key not in places}
+    if storage and len(nodes := {*places.values(), *away.values()}) > 1:
         raise Refused(
             f"Storage {storage} is not shared: pass node as well, one of"
-            f" {', '.join(sorted(places.values()))}."
+            f" {', '.join(sorted(nodes))}."
         )
     if not places:
         named = f"storage {storage}" if storage else "storage for backups"
@@ -100,7 +110,7 @@ async def where_backups_lie(pve: Pve, storage: str | None, node: str | None) -> 
             f"There is no {named} that is available{f' on {node}' if node else ''} for backups, as"
             " far as this token may see; proxmox_get_storage lists them."
         )
-    return places
+    return places, sorted(away)
 
 
 async def backups(pve: Pve, node: str, storage: str, vmid: int | None) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxmox_mcp.simulator.state import Guest, Node, Storage, Volume, no_config
+from proxmox_mcp.simulator.state import Firewall, Guest, Node, Storage, Volume, no_config
 from proxmox_mcp.simulator.tasks import Tasks
 from proxmox_mcp.simulator.wire import died, unreachable
 
@@ -38,6 +38,7 @@ class Datacenter:
     broadcast: dict[int, dict[str, Any]] = field(default_factory=dict)
     broadcast_turn: int = -1
     dumping: set[str] = field(default_factory=set)  # nodes on which a vzdump is at work
+    firewall: Firewall = field(default_factory=Firewall)
     firewall_groups: frozenset[str] = frozenset({"webservers"})
 
     @property

@@ -77,12 +77,17 @@ def remove_disks(center: Datacenter, guest: Guest) -> None:
         remove_volume(center, guest.node, disk.volid)
 
 
-def move_volume(center: Datacenter, disk: Disk, source: str, target: str) -> None:
-    """Carry a local volume to another node."""
-    storage = center.storage(disk.storage)
-    volume = storage.on(source).pop(disk.volid, None)
-    if volume:
-        storage.add(target, volume)
+def move_volume(
+    center: Datacenter, guest: Guest, disk: Disk, target: str, storage: str | None = None
+) -> None:
+    """Carry a guest's local volume to another node, and to another storage where one is named."""
+    volume = center.storage(disk.storage).on(guest.node).pop(disk.volid, None)
+    place = center.storage(storage or disk.storage)
+    if place.name != disk.storage:
+        volid = new_volume(center, place, guest, target, disk.size)
+        guest.config[disk.key] = disk.moved(volid)
+    elif volume:
+        place.add(target, volume)
 
 
 def grow(center: Datacenter, guest: Guest, disk: Disk, size: int) -> None:

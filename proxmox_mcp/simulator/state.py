@@ -25,6 +25,21 @@ NO_RULES = "da39a3ee5e6b4b0d3255bfef95601890afd80709"  # the SHA-1 of an empty f
 
 
 @dataclass(eq=False)
+class Firewall:
+    """The rules of a guest, a node or the cluster, in order, and its options."""
+
+    rules: list[dict[str, Any]] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Changes whenever rules or options do."""
+        if not self.rules and not self.options:
+            return NO_RULES
+        return fingerprint([self.rules, self.options])
+
+
+@dataclass(eq=False)
 class Node:
     """One server of the cluster."""
 
@@ -37,6 +52,7 @@ class Node:
     disk: int = 94 * GIB
     booted: float = 0.0
     online: bool = True
+    firewall: Firewall = field(default_factory=Firewall)
 
 
 @dataclass(eq=False)
@@ -59,21 +75,6 @@ class Process:
     exitcode: int
     out: bytes
     err: bytes
-
-
-@dataclass(eq=False)
-class Firewall:
-    """The rules of one guest, in order, and its options."""
-
-    rules: list[dict[str, Any]] = field(default_factory=list)
-    options: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def digest(self) -> str:
-        """Changes whenever rules or options do."""
-        if not self.rules and not self.options:
-            return NO_RULES
-        return fingerprint([self.rules, self.options])
 
 
 @dataclass(eq=False)

@@ -22,6 +22,7 @@ from proxmox_mcp.pve.fields import (
 )
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.pve.locate import Guest, find, locate, vmid_of
+from proxmox_mcp.pve.upid import Upid
 from proxmox_mcp.toolkit.declare import Toolset
 from proxmox_mcp.toolkit.outcome import Outcome, carry_out
 from proxmox_mcp.toolkit.results import Cursor, Number, Page, Row, gib, paged, position
@@ -87,8 +88,10 @@ async def proxmox_backup_create(
     outcome = await carry_out(pve, guest, f"backed up to {storage}", verb, wait=wait, **sent)
     if outcome.state == "running":
         return BackupOutcome(**dict(outcome))
-    made = await stores.backups(pve, guest.node, storage, guest.vmid)
-    newest = max(made, key=lambda row: row.get("ctime", 0), default={})
+    began = Upid.parse(outcome.upid).starttime  # an older archive must not pass for the new one
+    there = await stores.backups(pve, guest.node, storage, guest.vmid)
+    made = [row for row in there if row.get("ctime", 0) >= began]
+    newest = max(made, key=lambda row: row["ctime"], default={})
     volume, size = newest.get("volid"), gib(newest.get("size"))
     return BackupOutcome(**dict(outcome), volume=volume, size_gib=size)
 
@@ -97,6 +100,7 @@ class BackupRow(Row):
     """One backup."""
 
     volume: Line
+    node: Line | None = Field(None, description="Where it lies; left out: on a shared storage.")
     vmid: int | None = None
     type: Kind | None = None
     created: str
@@ -116,9 +120,9 @@ class Backups(Page):
     storages_missing: list[Line] | None = Field(None, description="Storages that did not answer.")
 
 
-NOTHING_VISIBLE = (
-    "No backup is visible. Seeing one takes Datastore.AllocateSpace on its storage and VM.Backup on"
-    " its guest, or Datastore.Allocate: with less the list is empty, without an error."
+SEEING = (
+    "Seeing a backup takes Datastore.AllocateSpace on its storage and VM.Backup on its guest, or"
+    " Datastore.Allocate: with less it is left out, without an error."
 )
 
 
@@ -136,17 +140,19 @@ async def proxmox_backup_list(
 
     A storage that does not answer is named, and takes nothing down.
     """
-    after = position(cursor, int, str)
-    places = await stores.where_backups_lie(pve, storage, node)
-    rows, missing = await _of_all(pve, places, await vmid_of(pve, vmid))
-    shown, more = paged(rows, lambda row: [-int(row.get("ctime", 0)), row["volid"]], limit, after)
+    after = position(cursor, int, str, str)
+    places, away = await stores.where_backups_lie(pve, storage, node)
+    rows, silent = await _of_all(pve, places, await vmid_of(pve, vmid))
+    shown, more = paged(
+        rows, lambda row: [-int(row.get("ctime", 0)), row["volid"], row["only_on"]], limit, after
+    )
     return Backups(
         total=len(rows),
         total_gib=gib(sum(row.get("size", 0) for row in rows)) or 0,
         backups=[_row(row) for row in shown],
         next_cursor=more,
-        storages_missing=missing or None,
-        notice=None if rows else NOTHING_VISIBLE,
+        storages_missing=sorted([*away, *silent]) or None,
+        notice=None if rows else f"No backup is visible. {SEEING}",
     )
 
 
@@ -158,11 +164,14 @@ async def _of_all(
 
     async def ask(place: str, node: str) -> None:
         try:
-            rows.extend(await stores.backups(pve, node, place.partition("@")[0], vmid))
+            found = await stores.backups(pve, node, place.partition("@")[0], vmid)
         except ProxmoxError:
             if len(places) == 1:
                 raise
             missing.append(place)
+        else:
+            # Two nodes may hold files of one name on storages of one name.
+            rows.extend(row | {"only_on": place.partition("@")[2]} for row in found)
 
     if len(places) == 1:
         [(place, node)] = places.items()
@@ -171,12 +180,13 @@ async def _of_all(
         async with anyio.create_task_group() as group:
             for place, node in places.items():
                 group.start_soon(ask, place, node)
-    return rows, sorted(missing)
+    return rows, missing
 
 
 def _row(row: dict[str, Any]) -> BackupRow:
     return BackupRow(
         volume=row["volid"],
+        node=row["only_on"] or None,
         vmid=row.get("vmid"),
         type=stores.kind_of(row["volid"]),
         created=iso(row.get("ctime", 0)),
@@ -273,15 +283,17 @@ async def proxmox_backup_delete(
 ) -> Outcome:
     """Delete a backup archive for good. A protected one is refused."""
     volid = stores.volume_id(volume, storage)
-    [(_, place)] = (await stores.where_backups_lie(pve, volid.partition(":")[0], node)).items()
+    places, _ = await stores.where_backups_lie(pve, volid.partition(":")[0], node)
+    [place] = places.values()
     try:
         found = await stores.must_exist(pve, place, volid)
     except NotFound as error:
-        return Outcome(state="already", done=f"{error}")
+        return Outcome(state="already", done=f"{error}", notice=SEEING)
     if found.get("protected"):
+        path = f"/nodes/{place}/storage/{volid.partition(':')[0]}/content/{volid}"
         raise Refused(
-            f"{volid} is protected. Take the protection off first, in the web interface or with"
-            f" `pvesm set` on {place}; nothing was deleted."
+            f"{volid} is protected. Take the protection off first, in the web interface or on a"
+            f" node with `pvesh set {path} --protected 0`; nothing was deleted."
         )
     verb = stores.volume(pve, place, volid).delete
     return await carry_out(pve, volid, "deleted", verb, wait=wait)

@@ -48,15 +48,15 @@ async def _wall(
     if vmid is not None:
         guest = await locate(pve, vmid, node=node, kind=kind)
         return Wall(about=str(guest), scope=scope, api=guest.api.firewall, config=guest.api.config)
-    if scope == "node":
-        if node is None:
-            raise Refused("scope=node needs node. Nothing was sent.")
+    if (node is None) == (scope == "node"):
+        raise Refused("scope=node needs node, and scope=cluster has none. Nothing was sent.")
+    if node is not None:
         return Wall(about=f"Node {node}", scope=scope, api=pve.nodes(node).firewall)
     return Wall(about="The cluster", scope=scope, api=pve.cluster_api.firewall)
 
 
 async def _idle(pve: Pve, wall: Wall) -> list[str]:
-    """Say what keeps this firewall's rules from doing anything: up to three switches.
+    """Say what keeps this firewall's rules from doing anything: up to three kinds of switches.
 
     A switch that this token may not see is said to be unknown, not taken for on.
     """
@@ -66,6 +66,8 @@ async def _idle(pve: Pve, wall: Wall) -> list[str]:
             why.append("the cluster's firewall is off (Datacenter > Firewall > Options)")
     except ProxmoxError:
         why.append("whether the cluster's firewall is on is unknown: that takes Sys.Audit on /")
+    if wall.scope == "node" and not (await pve.record(wall.api.options.get)).get("enable", 1):
+        why.append("the node's own firewall is off (option enable)")
     if wall.scope == "guest":
         if not (await pve.record(wall.api.options.get)).get("enable"):
             why.append("the guest's own firewall is off (option enable)")
@@ -203,9 +205,7 @@ async def proxmox_firewall_rule_create(
     rule |= {"proto": proto, "macro": macro, "source": source, "dest": dest, "sport": sport}
     rule |= {"dport": dport, "iface": iface, "log": log, "comment": comment}
     await pve.send(wall.api.rules.post, **rule)
-    if pos:
-        await _move(pve, wall, pos)
-    made = (await pve.rows(wall.api.rules.get))[pos or 0]
+    made = await _placed(pve, wall, pos or 0, before)
     return RuleOutcome(
         state="ok",
         done=f"{wall.about}: rule created at position {pos or 0}; those after it moved by one.",
@@ -215,11 +215,27 @@ async def proxmox_firewall_rule_create(
     )
 
 
-async def _move(pve: Pve, wall: Wall, pos: int) -> None:
-    """Move the rule just made from the top, where Proxmox puts every new one, to its place."""
+async def _placed(pve: Pve, wall: Wall, pos: int, before: list[dict[str, Any]]) -> dict[str, Any]:
+    """Move the rule just made from the top, where Proxmox puts every new one, and return it.
+
+    Raises:
+        Refused: Somebody else changed the rules as well, so the top one may be theirs.
+    """
     rows = await pve.rows(wall.api.rules.get)
+    if [_content(row) for row in rows[1:]] != [_content(row) for row in before]:
+        raise Refused(
+            f"{wall.about}: the rule was created, and somebody else changed the rules meanwhile:"
+            " list them to see where it is."
+        )
+    if not pos:
+        return rows[0]
     # moveto counts before the rule is taken out, so one further down means behind the next one
     await pve.send(wall.api.rules("0").put, moveto=pos + 1, digest=rows[0].get("digest"))
+    return (await pve.rows(wall.api.rules.get))[pos]
+
+
+def _content(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in ("pos", "digest")}
 
 
 @toolset.destroys("Delete firewall rule", needs=EDIT)

@@ -45,7 +45,7 @@ async def proxmox_vm_start(
         return already(now.guest, "already runs")
     if now.state == "paused":
         raise Refused(f"{now.guest} is paused, not off: continue it with proxmox_vm_resume.")
-    now.must_be_free()
+    now.must_be_free(or_hibernated=True)
     return await carry_out(pve, now.guest, "started", now.guest.api.status.start.post, wait=wait)
 
 
@@ -153,6 +153,11 @@ async def proxmox_vm_suspend(
     if now.state == "hibernated" or (now.state == "paused" and not todisk):
         return already(now.guest, f"is already {now.state}")
     _must_run(now, "suspend")
+    if todisk and now.ha:
+        raise Refused(
+            f"{now.guest} is managed by HA, which would start it again: Proxmox does not hibernate"
+            " it. todisk=false pauses it. Nothing was changed."
+        )
     now.must_be_free()
     words = "hibernated: memory saved to disk, switched off" if todisk else "paused in memory"
     verb = now.guest.api.status.suspend.post
@@ -170,7 +175,7 @@ async def proxmox_vm_resume(
         return already(now.guest, "already runs")
     if now.state == "stopped":
         raise Refused(f"{now.guest} is off, neither paused nor hibernated: use proxmox_vm_start.")
-    now.must_be_free()
+    now.must_be_free(or_hibernated=True)
     return await carry_out(pve, now.guest, "resumed", now.guest.api.status.resume.post, wait=wait)
 
 

@@ -1,5 +1,6 @@
 """Guests moved to other nodes."""
 
+import re
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -7,15 +8,25 @@ from pydantic import Field
 from proxmox_mcp.pve import guestconfig
 from proxmox_mcp.pve.condition import Condition, condition
 from proxmox_mcp.pve.errors import ProxmoxError, Refused, Unsupported
-from proxmox_mcp.pve.fields import AtNode, GuestRef, NodeName, OfKind, StorageId, Wait
+from proxmox_mcp.pve.fields import AtNode, GuestRef, Kind, NodeName, OfKind, StorageId, Wait
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.pve.locate import Guest, locate, must_be_online
+from proxmox_mcp.pve.stores import must_hold
 from proxmox_mcp.toolkit.declare import Toolset
 from proxmox_mcp.toolkit.outcome import Outcome, already, carry_out
 from proxmox_mcp.toolkit.results import Number, Result, Row, gib
 from proxmox_mcp.toolkit.text import Line
 
 toolset = Toolset("migration")
+
+RUNNING = ("running", "paused")
+"""States in which a guest has memory to carry along."""
+
+CONTENT: dict[Kind, str] = {"qemu": "images", "lxc": "rootdir"}
+"""What a storage must be for, to take a guest's disks."""
+
+CLOUD_INIT = re.compile(r"vm-\d+-cloudinit")
+"""A generated CD, by its volume's name: Proxmox makes it anew on the other node."""
 
 Target = Annotated[NodeName, Field(description="The node to move to.")]
 
@@ -49,22 +60,24 @@ async def proxmox_vm_migrate_check(
     guest = await locate(pve, vmid, node=node, kind=type)
     now = await condition(pve, guest)
     obstacles = await _obstacles(pve, now, target)
-    said = await _asked(pve, guest, target)
+    said = {} if now.lock else await _asked(pve, guest, target)  # it fails for a locked guest
     disks = said.get("local_disks", [])
     blocked = said.get("not_allowed_nodes", said.get("not-allowed-nodes", {})).get(target, {})
-    obstacles += [f"{why}: {', '.join(map(str, what))}" for why, what in blocked.items() if what]
+    obstacles += [f"{why}: {', '.join(map(_named, what))}" for why, what in blocked.items() if what]
     obstacles += [f"uses {what} of its node" for what in said.get("local_resources", [])]
     if guest.kind == "lxc":
-        obstacles += await _missing_storages(pve, guest, target)
+        obstacles += await _unmovable_volumes(pve, guest, target)
     copied = [disk for disk in disks if not disk.get("cdrom")]
     obstacles += [
-        f"{disk['volid']} is a local CD image: eject it" for disk in disks if disk.get("cdrom")
+        f"{disk['volid']} is a local CD image: eject it"
+        for disk in disks
+        if disk.get("cdrom") and not CLOUD_INIT.search(disk["volid"])
     ]
     return MigrationCheck(
         guest=str(guest),
         target=target,
         possible=not obstacles,
-        running=now.state == "running",
+        running=now.state in RUNNING,
         obstacles=obstacles,
         local_disks=[
             LocalDisk(volume=disk["volid"], size_gib=gib(disk.get("size"))) for disk in copied
@@ -73,6 +86,11 @@ async def proxmox_vm_migrate_check(
         allowed_nodes=said.get("allowed_nodes", said.get("allowed-nodes")),
         how=None if obstacles else _how(now, target, copied=bool(copied)),
     )
+
+
+def _named(what: Any) -> str:
+    """Name what blocks a node: a storage by its id, an HA resource with the rule's kind."""
+    return f"{what.get('sid')} ({what.get('cause')})" if isinstance(what, dict) else str(what)
 
 
 async def _asked(pve: Pve, guest: Guest, target: str) -> dict[str, Any]:
@@ -97,23 +115,34 @@ async def _obstacles(pve: Pve, now: Condition, target: str) -> list[str]:
     return found
 
 
-async def _missing_storages(pve: Pve, guest: Guest, target: str) -> list[str]:
+async def _unmovable_volumes(pve: Pve, guest: Guest, target: str) -> list[str]:
+    """Find what keeps a container's volumes where they are; its own check does not say."""
     config = await pve.record(guest.api.config.get)
-    used = {
-        str(value).partition(":")[0]
-        for key, value in config.items()
-        if guestconfig.DISKS["lxc"].fullmatch(key) and ":" in str(value).partition(",")[0]
+    values = {
+        key: str(value).split(",")
+        for key, value in sorted(config.items())
+        if guestconfig.DISKS["lxc"].fullmatch(key)
     }
+    found = [
+        f"{key} is {value[0]} of its node and not said to be shared"
+        for key, value in values.items()
+        if value[0][:1] == "/" and "shared=1" not in value
+    ]
+    named = [value[0].partition(":") for value in values.values() if value[0][:1] != "/"]
+    used = {storage for storage, colon, _ in named if colon}
     rows = await pve.rows(pve.cluster_api.resources.get, type="storage")
     there = {row["storage"] for row in rows if row["node"] == target}
-    return [f"storage {storage} is not on {target}" for storage in sorted(used - there)]
+    return found + [
+        f"storage {storage} is not on {target}, or this token may not see it"
+        for storage in sorted(used - there)
+    ]
 
 
 def _how(now: Condition, target: str, *, copied: bool) -> str:
     more = ""
-    if now.state == "running" and now.guest.kind == "qemu":
+    if now.state in RUNNING and now.guest.kind == "qemu":
         more = ", online=true" + (", with_local_disks=true" if copied else "")
-    elif now.state == "running":
+    elif now.state in RUNNING:
         more = ", restart=true"
     return f'proxmox_vm_migrate(vmid={now.guest.vmid}, target="{target}"{more})'
 
@@ -149,6 +178,8 @@ async def proxmox_vm_migrate(
     now.must_be_free()
     await must_be_online(pve, target)
     _must_fit(now, online=online, restart=restart)
+    if target_storage:
+        await must_hold(pve, target, target_storage, CONTENT[guest.kind])
     sent: dict[str, Any] = {"target": target}
     if guest.kind == "qemu":
         sent |= {
@@ -164,12 +195,17 @@ async def proxmox_vm_migrate(
     if outcome.state == "running":
         return outcome
     after = await condition(pve, await locate(pve, guest.vmid))
+    if after.guest.node != target:
+        done = (
+            f"{guest}: not moved, though its task ended well; look again, then at the task's log."
+        )
+        return outcome.model_copy(update={"state": "warnings", "done": done})
     done = f"{guest}: moved; it is {after.state} on {after.guest.node} now."
     return outcome.model_copy(update={"done": done})
 
 
 def _must_fit(now: Condition, *, online: bool, restart: bool) -> None:
-    if now.state not in ("running", "paused"):
+    if now.state not in RUNNING:
         return
     if now.guest.kind == "qemu" and not online:
         raise Refused(f"{now.guest} is {now.state}: pass online=true, or shut it down first.")

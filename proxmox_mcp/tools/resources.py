@@ -105,7 +105,11 @@ async def proxmox_vm_config_update(
     if outcome.state == "running":
         return ConfigOutcome(**dict(outcome))
     rows = await pve.rows(guest.api.pending.get)
-    after = {str(row["key"]): row.get("pending", row.get("value")) for row in rows}
+    after = {
+        str(row["key"]): row.get("pending", row.get("value"))
+        for row in rows
+        if not row.get("delete")
+    }
     waiting = {name: value for name, value in _pending(rows).items() if name in change.keys}
     changed = _compared(change.keys, before, after)
     return ConfigOutcome(**dict(outcome), changed=changed or None, pending=waiting or None)
@@ -128,12 +132,17 @@ def _compared(
 ) -> dict[str, Changed]:
     changed = {}
     for key in keys:
-        old, new = (MASK if key in SECRET else each.get(key) for each in (before, after))
-        if key in SECRET or str(old) != str(new):
-            changed[key] = Changed(
-                before=None if old is None else str(old), after=None if new is None else str(new)
-            )
+        old, new = before.get(key), after.get(key)
+        # Whether a secret is still the same cannot be seen.
+        if str(old) != str(new) or (key in SECRET and new is not None):
+            changed[key] = Changed(before=_told(key, old), after=_told(key, new))
     return changed
+
+
+def _told(key: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    return MASK if key in SECRET else str(value)
 
 
 @toolset.changes("Grow disk", needs="VM.Config.Disk on /vms/{vmid}, Datastore.AllocateSpace")
@@ -161,12 +170,14 @@ async def proxmox_disk_resize(
     wanted = guestconfig.size_bytes(size.removeprefix("+")) or 0
     wanted += now if size.startswith("+") else 0
     if wanted == now:
-        return already(guest, f"has {disk} at {_gib(now)} already")
+        return already(guest, f"has {disk} at {_told_size(now)} already")
     if wanted < now:
-        raise Refused(f"{disk} of {guest} has {_gib(now)} and cannot shrink to {_gib(wanted)}.")
+        raise Refused(
+            f"{disk} of {guest} has {_told_size(now)} and cannot shrink to {_told_size(wanted)}."
+        )
     # An absolute size, so that the same request a second time would change nothing.
     sent = {"disk": disk, "size": _wire_size(wanted), "digest": config.get("digest")}
-    words = f"{disk} grown from {_gib(now)} to {_gib(wanted)}"
+    words = f"{disk} grown from {_told_size(now)} to {_told_size(wanted)}"
     task = await upid.start_if_any(pve, guest.api.resize.put, **sent)  # PVE 7 answers nothing
     if task is None:
         return finished(guest, words)
@@ -183,14 +194,18 @@ def _size_of(guest: Guest, config: Mapping[str, Any], disk: str) -> int:
     }
     if disk not in sizes:
         there = (
-            ", ".join(f"{name} ({_gib(size)})" for name, size in sorted(sizes.items())) or "none"
+            ", ".join(f"{name} ({_told_size(size)})" for name, size in sorted(sizes.items()))
+            or "none"
         )
         raise NotFound(f"{guest} has no disk {disk} that can grow. It has: {there}.")
     return sizes[disk]
 
 
-def _gib(size: int) -> str:
-    return f"{size / GIB:.2f}".rstrip("0").rstrip(".") + " GiB"
+def _told_size(size: int) -> str:
+    for unit, factor in (("GiB", GIB), ("MiB", 1024**2), ("KiB", 1024)):
+        if size >= factor:
+            return f"{size / factor:.2f}".rstrip("0").rstrip(".") + f" {unit}"
+    return f"{size} bytes"
 
 
 def _wire_size(size: int) -> str:

@@ -1,5 +1,6 @@
 """Points in a guest's life to which it can be rolled back."""
 
+import re
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -23,6 +24,9 @@ NOW = "current"
 """Proxmox lists the present state under this name; it is no snapshot, and none may be called so."""
 
 RESERVED = {"qemu": {"current", "pending"}, "lxc": {"current", "vzdump"}}
+
+NOT_OF_THE_GUEST = re.compile(r"description|lock|unused\d+")
+"""What a snapshot's configuration does not take over: description is then the snapshot's own."""
 
 WITHOUT_RAM = (
     "Taken without memory: rolled back, it is as after a power cut. vmstate=true saves memory too."
@@ -168,9 +172,11 @@ async def proxmox_snapshot_rollback(
     outcome = await carry_out(pve, guest, words, verb, wait=wait, start=start or None)
     if outcome.state == "running":
         return outcome
-    after = await condition(pve, guest)
-    stopped = "it was stopped for this and " if now.state == "running" else "it "
-    return outcome.model_copy(update={"notice": f"{stopped}is {after.state} now."})
+    after = (await condition(pve, guest)).state
+    stopped = "it was stopped for this and " if now.state in ("running", "paused") else "it "
+    # Its start is a task of its own, which the rollback's does not wait for.
+    state = "is about to start" if start and after == "stopped" else f"is {after} now"
+    return outcome.model_copy(update={"notice": f"{stopped}{state}."})
 
 
 @toolset.destroys("Delete snapshot", needs=SNAPSHOT, repeatable=True)
@@ -232,6 +238,6 @@ async def proxmox_snapshot_config(
         changed={
             key: {when: each[key] for when, each in (("then", then), ("now", now)) if key in each}
             for key in sorted({*then, *now})
-            if then.get(key) != now.get(key)
+            if then.get(key) != now.get(key) and not NOT_OF_THE_GUEST.fullmatch(key)
         },
     )

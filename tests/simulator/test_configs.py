@@ -22,6 +22,21 @@ def test_a_running_vm_keeps_memory_pending_until_its_next_start(demo: Demo) -> N
     assert demo.guest(100).config.get(current=1)["memory"] == "8192"
 
 
+def test_a_password_is_not_in_the_log_of_the_change(demo: Demo) -> None:
+    upid = demo.guest(107).config.post(cipassword="correct-horse", ciuser="admin")
+    demo.ended(upid)
+
+    assert demo.log(upid)[0] == "update VM 107: -cipassword <hidden> -ciuser admin"
+
+
+def test_a_containers_notes_end_with_their_line_wherever_they_are_read(demo: Demo) -> None:
+    demo.guest(103).config.put(description="cache")
+
+    assert demo.guest(103).config.get()["description"] == "cache\n"
+    pending = {each["key"]: each.get("value") for each in demo.guest(103).pending.get()}
+    assert pending["description"] == "cache\n"
+
+
 def test_reverting_takes_a_pending_change_back(demo: Demo) -> None:
     demo.guest(100).config.put(memory=8192)
     demo.guest(100).config.put(revert="memory")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from proxmoxer import ResourceException
 
+from proxmox_mcp.simulator import TOKENS
 from tests.simulator.conftest import Demo
 
 
@@ -65,6 +66,36 @@ def test_forward_rules_do_not_exist_for_guests(demo: Demo) -> None:
         _add(demo, "through", type="forward")
 
     assert "type" in caught.value.errors
+
+
+@pytest.mark.parametrize("scope", ["cluster", "node"])
+def test_cluster_and_nodes_have_rules_of_their_own(demo: Demo, scope: str) -> None:
+    firewall = demo.api.cluster.firewall if scope == "cluster" else demo.api.nodes.pve2.firewall
+    for comment in ("two", "one"):
+        firewall.rules.post(type="forward", action="DROP", comment=comment)
+    digest = firewall.rules.get()[0]["digest"]
+    firewall.rules(0).put(moveto=2, digest=digest)
+
+    assert [rule["comment"] for rule in firewall.rules.get()] == ["two", "one"]
+    with pytest.raises(ResourceException, match="detected modified configuration"):
+        firewall.rules(0).delete(digest=digest)
+    firewall.rules(0).delete()
+    assert [rule["comment"] for rule in firewall.rules.get()] == ["one"]
+    assert demo.api.nodes.pve1.firewall.rules.get() == _comments(demo) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "missing"),
+    [("cluster", r"\(/, Sys\.Modify\)"), ("nodes/pve2", r"\(/nodes/pve2, Sys\.Modify\)")],
+)
+def test_an_auditor_sees_the_rules_of_a_node_and_changes_none(
+    demo: Demo, path: str, missing: str
+) -> None:
+    firewall = demo.client(TOKENS["audit"])(path).firewall
+
+    assert firewall.rules.get() == []
+    with pytest.raises(ResourceException, match=missing):
+        firewall.rules.post(type="in", action="DROP")
 
 
 def test_options_show_only_what_is_set(demo: Demo) -> None:

@@ -83,6 +83,23 @@ def test_local_disks_move_only_when_asked_for(demo: Demo) -> None:
     assert [disk["vmid"] for disk in disks] == [104]
 
 
+@pytest.mark.parametrize("said", ["shared-vms", "local:shared-vms", "other:x,local:shared-vms"])
+def test_local_disks_move_to_the_storage_that_is_named(demo: Demo, said: str) -> None:
+    options = {"with-local-disks": 1, "targetstorage": said}
+    assert demo.ended(demo.guest(104).migrate.post(target="pve2", online=1, **options)) == "OK"
+
+    assert demo.guest(104).config.get()["scsi0"].startswith("shared-vms:104/vm-104-disk-0.qcow2,")
+    assert demo.api.nodes("pve1").storage("local").content.get(content="images") == []
+
+
+@pytest.mark.parametrize("said", ["1", "other:shared-vms"])
+def test_local_disks_stay_on_their_storage_where_no_other_is_named(demo: Demo, said: str) -> None:
+    options = {"with-local-disks": 1, "targetstorage": said}
+    assert demo.ended(demo.guest(104).migrate.post(target="pve2", online=1, **options)) == "OK"
+
+    assert demo.guest(104).config.get()["scsi0"].startswith("local:104/vm-104-disk-0.raw,")
+
+
 def test_a_running_container_moves_by_a_restart(demo: Demo) -> None:
     with pytest.raises(ResourceException, match="without --online or --restart"):
         demo.guest(103).migrate.post(target="pve2")

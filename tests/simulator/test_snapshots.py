@@ -31,11 +31,13 @@ def test_snapshots_form_a_tree_with_current_as_its_leaf(demo: Demo) -> None:
 
 def test_going_back_restores_the_config_and_leaves_the_vm_off(demo: Demo) -> None:
     _take(demo, "before")
-    demo.guest(100).config.put(description="after")
+    demo.guest(100).config.put(tags="after", description="after")
 
     demo.ended(demo.guest(100).snapshot("before").rollback.post())
 
-    assert demo.guest(100).config.get()["description"] == "Shop front end"
+    config = demo.guest(100).config.get()
+    assert config["tags"] == "prod;web"
+    assert config["description"] == "after"  # a guest's notes are no part of its snapshots
     assert demo.guest(100).status.current.get()["status"] == "stopped"
 
 
@@ -85,4 +87,6 @@ def test_the_config_of_then_can_be_read(demo: Demo) -> None:
 
     then = demo.guest(100).snapshot("before").config.get()
     assert (then["tags"], then["description"]) == ("prod;web", "the first")
+    _take(demo, "wordless")
+    assert "description" not in demo.guest(100).snapshot("wordless").config.get()
     assert demo.guest(100).config.get(snapshot="before")["tags"] == "prod;web"

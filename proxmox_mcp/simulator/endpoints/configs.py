@@ -64,7 +64,7 @@ def change_machine(call: Call) -> None:
 def change_machine_in_background(call: Call) -> str | None:
     """Change a VM's config in a task; with a delay to wait, null says that it is done."""
     guest = _checked(call)
-    options = [f"-{key} {value}" for key, value in _changes(call).items()]
+    options = [f"-{key} {_loggable(key, value)}" for key, value in _changes(call).items()]
     options += [f"-delete {key}" for key in _listed(call, "delete")]
 
     def plan(task: Task) -> Body:
@@ -89,6 +89,10 @@ def change_container(call: Call) -> None:
 def _changes(call: Call) -> dict[str, Any]:
     control = CONTROL | {"background_delay"}
     return {key: value for key, value in call.values.items() if key not in control}
+
+
+def _loggable(key: str, value: Any) -> Any:
+    return "<hidden>" if key == "cipassword" else value
 
 
 def _listed(call: Call, name: str) -> list[str]:

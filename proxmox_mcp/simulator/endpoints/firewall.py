@@ -1,4 +1,4 @@
-"""The firewall of one guest: rules by position, which move, and options.
+"""The firewalls of guests, of nodes and of the cluster: rules by position, which move, and options.
 
 A new rule always becomes position 0, and is disabled unless one says otherwise. Only PUT and
 DELETE look at a digest. The files belong to the cluster, so any node answers for any id.
@@ -7,6 +7,7 @@ DELETE look at a digest. The files belong to the cluster, so any node answers fo
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from typing import Any
 
 from proxmox_mcp.simulator.parameters import (
@@ -18,8 +19,8 @@ from proxmox_mcp.simulator.parameters import (
     required,
     string,
 )
-from proxmox_mcp.simulator.routing import Call, Table, needs
-from proxmox_mcp.simulator.state import NO_RULES, Firewall
+from proxmox_mcp.simulator.routing import LXC, QEMU, Call, Handler, Table, needs
+from proxmox_mcp.simulator.state import Firewall
 from proxmox_mcp.simulator.wire import died, invalid
 
 MODIFIED = "detected modified configuration - file changed by other user? Try again."
@@ -27,7 +28,6 @@ LEVELS = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
 ADDRESS = string(format="pve-fw-addr-spec", max_length=512)
 ACTION = string(pattern=r"[A-Za-z][A-Za-z0-9\-\_]+", min_length=2, max_length=20)
 DIGEST = (string(max_length=40, before=8.3), string(max_length=64, since=8.3))
-MAY_SEE = needs("/vms/{vmid}", "VM.Audit")
 MAY_CHANGE = needs("/vms/{vmid}", "VM.Config.Network")
 TYPES: tuple[Parameter, ...] = (
     choice("in", "out", "group", before=8.3),
@@ -50,19 +50,43 @@ RULE: Declared = {
 }
 CONTROL = frozenset({"node", "vmid", "pos", "digest", "delete", "moveto"})
 
+# Whose firewalls there are: the path, where the right is needed, to see and to change.
+OWNERS = (
+    (QEMU, "/vms/{vmid}", "VM.Audit", "VM.Config.Network"),
+    (LXC, "/vms/{vmid}", "VM.Audit", "VM.Config.Network"),
+    ("/nodes/{node}", "/nodes/{node}", "Sys.Audit", "Sys.Modify"),
+    ("/cluster", "/", "Sys.Audit", "Sys.Modify"),
+)
+
 table = Table()
 
 
+def everywhere(
+    method: str, below: str, parameters: Declared | None = None
+) -> Callable[[Handler], Handler]:
+    """Let a function answer for every firewall there is."""
+
+    def register(handler: Handler) -> Handler:
+        for base, path, see, modify in OWNERS:
+            permission = needs(path, see if method == "GET" else modify)
+            table.add(method, f"{base}/firewall{below}", permission, parameters)(handler)
+        return handler
+
+    return register
+
+
 def _firewall(call: Call) -> Firewall:
-    guest = call.center.guests.get(call.vmid)
-    return guest.firewall if guest else Firewall()
+    if call.kind:
+        guest = call.center.guests.get(call.vmid)
+        return guest.firewall if guest else Firewall()
+    return call.center.nodes[call.node].firewall if "node" in call.values else call.center.firewall
 
 
 def _fields(call: Call) -> dict[str, Any]:
     return {key: value for key, value in call.values.items() if key not in CONTROL}
 
 
-@table.both("GET", "/firewall/rules", MAY_SEE)
+@everywhere("GET", "/rules")
 def rules(call: Call) -> list[dict[str, Any]]:
     """The rules in their order; an id that nobody has simply has none."""
     firewall = _firewall(call)
@@ -83,7 +107,7 @@ def _ip_version(text: str) -> int | None:
         return None
 
 
-@table.both("GET", "/firewall/rules/{pos}", MAY_SEE)
+@everywhere("GET", "/rules/{pos}")
 def rule(call: Call) -> dict[str, Any]:
     """One rule, whose position is a text here."""
     firewall = _firewall(call)
@@ -103,8 +127,8 @@ def _check_digest(call: Call, firewall: Firewall) -> None:
         raise died(MODIFIED)
 
 
-def _check_rule(rule: dict[str, Any]) -> None:
-    if rule.get("type") == "forward":
+def _check_rule(call: Call, rule: dict[str, Any]) -> None:
+    if call.kind and rule.get("type") == "forward":
         raise invalid(type="forward rules are only possible at cluster, node and vnet level")
     if "proto" in rule or "macro" in rule:
         return
@@ -113,23 +137,21 @@ def _check_rule(rule: dict[str, Any]) -> None:
             raise invalid(proto=f"missing property - '{key}' requires this property")
 
 
-@table.both(
+@everywhere(
     "POST",
-    "/firewall/rules",
-    MAY_CHANGE,
+    "/rules",
     {**RULE, "type": tuple(required(each) for each in TYPES), "action": required(ACTION)},
 )
 def add(call: Call) -> None:
     """Add a rule at the top, whatever `pos` says; without `enable` it does nothing."""
     fields = _fields(call)
-    _check_rule(fields)
+    _check_rule(call, fields)
     _firewall(call).rules.insert(0, {"enable": 0, **fields})
 
 
-@table.both(
+@everywhere(
     "PUT",
-    "/firewall/rules/{pos}",
-    MAY_CHANGE,
+    "/rules/{pos}",
     {
         **RULE,
         "type": TYPES,
@@ -151,11 +173,11 @@ def change(call: Call) -> None:
     changed = firewall.rules[position] | _fields(call)
     for key in call.get("delete", "").replace(",", " ").split():
         changed.pop(key, None)
-    _check_rule(changed)
+    _check_rule(call, changed)
     firewall.rules[position] = changed
 
 
-@table.both("DELETE", "/firewall/rules/{pos}", MAY_CHANGE, {"digest": DIGEST})
+@everywhere("DELETE", "/rules/{pos}", {"digest": DIGEST})
 def remove(call: Call) -> None:
     """Remove whatever rule is at that position now."""
     firewall = _firewall(call)
@@ -163,17 +185,11 @@ def remove(call: Call) -> None:
     del firewall.rules[_position(call, firewall)]
 
 
-@table.both("GET", "/firewall/options", MAY_SEE)
+@everywhere("GET", "/options")
 def options(call: Call) -> dict[str, Any]:
     """The options that are set, and the digest."""
     firewall = _firewall(call)
     return firewall.options | {"digest": firewall.digest}
-
-
-@table.add("GET", "/cluster/firewall/options", needs("/", "Sys.Audit"))
-def cluster_options(_call: Call) -> dict[str, Any]:
-    """The options of the whole cluster: nothing is set, so no firewall works yet."""
-    return {"digest": NO_RULES}
 
 
 POLICY = choice("ACCEPT", "REJECT", "DROP")

@@ -64,11 +64,16 @@ def config(call: Call) -> dict[str, Any]:
                 shown.pop(key, None)
             else:
                 shown[key] = value
-    if guest.kind == "lxc" and "description" in shown:
-        shown["description"] += "\n"  # a line of its file, with its end
+    if "description" in shown:
+        shown["description"] = _described(guest, shown["description"])
     if guest.parent:
         shown["parent"] = guest.parent
     return shown | {"digest": guest.digest}
+
+
+def _described(guest: Guest, text: str) -> str:
+    # A container's is a line of its file, with its end.
+    return f"{text}\n" if guest.kind == "lxc" else text
 
 
 @table.both("GET", "/pending", AUDIT)
@@ -79,7 +84,8 @@ def pending(call: Call) -> list[dict[str, Any]]:
     for key in [*guest.config, *(key for key in guest.pending if key not in guest.config)]:
         shown: dict[str, Any] = {"key": key}
         if key in guest.config:
-            shown["value"] = guest.config[key]
+            value = guest.config[key]
+            shown["value"] = _described(guest, value) if key == "description" else value
         if key in guest.pending:
             value = guest.pending[key]
             shown |= {"delete": 1} if value is None else {"pending": value}

@@ -187,12 +187,20 @@ def _move(call: Call, task: Task, guest: Guest) -> Body:
             say(f"copying local disk image '{disk.volid}'")
         yield max(SHORTEST, sum(disk.size for disk in local) / RATE)
         for disk in local:
-            move_volume(center, disk, guest.node, target)
+            move_volume(center, guest, disk, target, _storage_for(call, disk))
         guest.node = target
         if restarts:
             yield STARTS_IN
             switch_on(center, guest)
     say(f"migration finished successfully (duration {stamp(center.now - began, '%H:%M:%S')})")
+
+
+def _storage_for(call: Call, disk: Disk) -> str | None:
+    # A pair maps one storage to another, a single name all of them; 1 keeps each as it is.
+    said = str(call.get("targetstorage") or call.get("target-storage") or "1")
+    pairs = dict(pair.rpartition(":")[::2] for pair in said.split(","))
+    found = pairs.get(disk.storage) or pairs.get("")
+    return None if found == "1" else found
 
 
 def _abort(say: Any, why: str) -> None:

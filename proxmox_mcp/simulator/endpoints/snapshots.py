@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from typing import Any
 
@@ -19,6 +20,7 @@ RAM_RATE = 1.5 * GIB
 MAY_READ = needs("/vms/{vmid}", "VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit", any_of=True)
 MAY_ROLL_BACK = needs("/vms/{vmid}", "VM.Snapshot", "VM.Snapshot.Rollback", any_of=True)
 MAY_CHANGE = needs("/vms/{vmid}", "VM.Snapshot")
+OWN = re.compile(r"description|lock|unused\d+")  # what stays with the guest, whatever its past
 NEW: Declared = {"snapname": SNAPNAME, "description": string()}
 
 table = Table()
@@ -113,7 +115,7 @@ def _save(task: Task, guest: Guest, *, vmstate: bool) -> Body:
 
 
 def _keep(call: Call, guest: Guest, name: str, *, vmstate: bool) -> None:
-    config = {key: deepcopy(value) for key, value in guest.config.items() if key != "lock"}
+    config = {k: deepcopy(v) for k, v in guest.config.items() if not OWN.fullmatch(k)}
     guest.snapshots[name] = Snapshot(
         name,
         call.get("description", ""),
@@ -168,7 +170,8 @@ def rollback(call: Call) -> str:
             switch_off(guest)
             yield 2.0
         snapshot = guest.snapshots[name]
-        guest.config = deepcopy(snapshot.config)
+        kept = {key: value for key, value in guest.config.items() if OWN.fullmatch(key)}
+        guest.config = kept | deepcopy(snapshot.config)
         guest.pending.clear()
         guest.parent = name
         if snapshot.vmstate or call.get("start"):
