@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from proxmox_mcp.pve.errors import NotFound, Refused
+from proxmox_mcp.pve.errors import NotAllowed, NotFound, Refused
 from proxmox_mcp.pve.fields import Kind
 from proxmox_mcp.pve.guard import Pve
 
@@ -73,6 +73,21 @@ async def must_hold(pve: Pve, node: str, storage: str, content: str) -> None:
         f"Storage {storage} on {node} {why}. Fit for it: {', '.join(sorted(fit)) or 'none'}."
         " Nothing was changed."
     )
+
+
+async def home_of(pve: Pve, node: str, volid: str) -> str:
+    """Return the storage on which a backed-up container had its root file system.
+
+    Where the backup does not tell, this is ``local``: what Proxmox takes for a container that is
+    restored without saying where (its schema's default), whatever it had before.
+    """
+    verb = pve.nodes(node).vzdump.extractconfig.get
+    try:
+        config = str(await pve.send(verb, volume=volid))
+    except (NotAllowed, Refused):
+        return "local"
+    found = re.search(r"^rootfs: *([A-Za-z][A-Za-z0-9_.-]*):", config, re.MULTILINE)
+    return found[1] if found else "local"
 
 
 async def where_backups_lie(

@@ -210,7 +210,9 @@ async def proxmox_backup_restore(
     storage: Annotated[StorageId | None, Field(description="Where the archive lies.")] = None,
     vmid: Annotated[Vmid | None, Field(description="New id; left out: the original one.")] = None,
     force: Annotated[bool, Field(description="Overwrite the guest that has this id.")] = False,
-    target_storage: Annotated[StorageId | None, Field(description="Where its disks go.")] = None,
+    target_storage: Annotated[
+        StorageId | None, Field(description="For its disks; left out: as before.")
+    ] = None,
     start: Annotated[bool, Field(description="Start it afterwards.")] = False,
     unique: Annotated[bool, Field(description="New MAC addresses, for a second copy.")] = False,
     wait: Wait = 30,
@@ -226,6 +228,8 @@ async def proxmox_backup_restore(
     if kind is None or newid is None:
         raise Refused(f"{volid} does not say whose backup it is: pass vmid. Nothing was changed.")
     old = await _to_overwrite(pve, int(newid), node, kind, force=force)
+    if kind == "lxc":
+        target_storage = target_storage or await stores.home_of(pve, node, volid)
     if target_storage:
         content = "images" if kind == "qemu" else "rootdir"
         await stores.must_hold(pve, node, target_storage, content)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from proxmox_mcp.pve.errors import NotFound, ProxmoxError, Refused
+from proxmox_mcp.pve.errors import NotAllowed, NotFound, ProxmoxError, Refused
 from proxmox_mcp.pve.fields import AtNode, GuestRef, NodeName, OfKind
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.pve.locate import locate
@@ -64,8 +64,10 @@ async def _idle(pve: Pve, wall: Wall) -> list[str]:
     try:
         if not (await pve.record(pve.cluster_api.firewall.options.get)).get("enable"):
             why.append("the cluster's firewall is off (Datacenter > Firewall > Options)")
-    except ProxmoxError:
+    except NotAllowed:
         why.append("whether the cluster's firewall is on is unknown: that takes Sys.Audit on /")
+    except ProxmoxError as error:
+        why.append(f"whether the cluster's firewall is on is unknown: {error}")
     if wall.scope == "node" and not (await pve.record(wall.api.options.get)).get("enable", 1):
         why.append("the node's own firewall is off (option enable)")
     if wall.scope == "guest":
@@ -107,7 +109,7 @@ class Rules(Result):
     rules: list[RuleRow]
     digest: Line | None = Field(None, description="Pass to a change, to act on these very rules.")
     no_effect_because: list[Line] | None = Field(
-        None, description="While any of these holds, the rules do nothing."
+        None, description="What keeps rules from taking effect: all of them, or on one card."
     )
 
 
@@ -275,7 +277,7 @@ class FirewallOptions(Result):
     """A firewall's options; Proxmox's defaults where nothing is set."""
 
     whose: Line
-    options: dict[str, Line | int | None] = Field(description="Only what is set.")
+    options: dict[str, Line] = Field(description="Only what is set.")
     defaults: dict[str, Line] = Field(description="What holds where nothing is set.")
     no_effect_because: list[Line] | None = None
 

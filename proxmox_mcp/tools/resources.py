@@ -10,7 +10,7 @@ from proxmox_mcp.pve.condition import condition
 from proxmox_mcp.pve.errors import NotFound, Refused
 from proxmox_mcp.pve.fields import AtNode, ConfigKey, DiskKey, GuestRef, OfKind, Wait
 from proxmox_mcp.pve.guard import Pve
-from proxmox_mcp.pve.guestconfig import MASK, SECRET
+from proxmox_mcp.pve.guestconfig import MASK, SECRET, Change
 from proxmox_mcp.pve.locate import Guest, locate
 from proxmox_mcp.toolkit.declare import Toolset
 from proxmox_mcp.toolkit.outcome import Outcome, already, finished, told
@@ -65,6 +65,9 @@ class ConfigOutcome(Outcome):
     """How a change of configuration ended."""
 
     changed: dict[str, Changed] | None = None
+    destructive: list[Line] | None = Field(
+        None, description="Touched keys that stand for a disk, or were taken out."
+    )
     pending: dict[str, Text] | None = Field(
         None, description="What takes effect only after a full stop and start, or a reboot tool."
     )
@@ -112,7 +115,19 @@ async def proxmox_vm_config_update(
     }
     waiting = {name: value for name, value in _pending(rows).items() if name in change.keys}
     changed = _compared(change.keys, before, after)
-    return ConfigOutcome(**dict(outcome), changed=changed or None, pending=waiting or None)
+    if not (changed or waiting):
+        outcome = outcome.model_copy(update={"done": f"{guest}: all of it was so before."})
+    return ConfigOutcome(
+        **dict(outcome),
+        changed=changed or None,
+        destructive=_destructive(guest, change) or None,
+        pending=waiting or None,
+    )
+
+
+def _destructive(guest: Guest, change: Change) -> list[str]:
+    disks = guestconfig.DISKS[guest.kind]
+    return [key for key in change.keys if key in change.delete or disks.fullmatch(key)]
 
 
 async def _update(pve: Pve, guest: Guest, sent: Mapping[str, Any], wait: float) -> Outcome:

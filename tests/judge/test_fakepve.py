@@ -597,10 +597,13 @@ async def test_a_containers_restore_needs_a_storage_where_local_takes_no_contain
 ) -> None:
     archive = {"archive": BACKUPS[103].removeprefix("backup/"), "vmid": 101}
 
-    # Left out, Proxmox takes "local" for it, wherever the container was before.
+    # Where the backup does not tell its old storage (fakepve knows no such call), Proxmox would
+    # take "local", wherever the container was before.
     said = await refused(client, "backup_restore", node="pve1", storage="shared", **archive)
 
-    assert "storage 'local' does not support container directories" in said
+    assert "Storage local on pve1 may not hold rootdir" in said
+    assert "Fit for it: local-lvm, shared" in said
+    assert judge.writes == []
     assert judge.guest(101) is None
 
 

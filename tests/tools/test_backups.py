@@ -609,7 +609,7 @@ async def test_a_container_is_told_by_its_archives_name_and_restored_as_one(
     async with connect(mode=mode) as client:
         end = await done(client, "restore", node="pve2", vmid=150, **archive)
 
-    sent = {"ostemplate": IN_PBS, "restore": "1", "vmid": "150"}
+    sent = {"ostemplate": IN_PBS, "restore": "1", "vmid": "150", "storage": "local-lvm"}
     assert cluster.writes == [("POST", "/nodes/pve2/lxc", sent)]
     assert end["done"] == f"Guest 150 on pve2: restored from {IN_PBS}."
     guest = cluster.guest(150)
@@ -711,7 +711,18 @@ async def test_an_id_that_is_taken_is_refused_with_whose_it_is(
     ("archive", "vmid", "path", "sent"),
     [
         (VOLID, 100, "qemu", {"archive": VOLID, "vmid": "100", "force": "1"}),
-        (IN_PBS, 103, "lxc", {"ostemplate": IN_PBS, "restore": "1", "vmid": "103", "force": "1"}),
+        (
+            IN_PBS,
+            103,
+            "lxc",
+            {
+                "ostemplate": IN_PBS,
+                "restore": "1",
+                "vmid": "103",
+                "force": "1",
+                "storage": "local-lvm",
+            },
+        ),
     ],
 )
 async def test_force_over_a_stopped_guest_erases_it_and_says_so(

@@ -207,6 +207,7 @@ async def test_a_stopped_vm_is_changed_at_once_with_old_and_new(
         "state": "ok",
         "done": "VM 107 (cache) on pve2: configuration changed.",
         "upid": done["upid"],
+        "destructive": ["tags"],
         "changed": {
             "cores": {"before": "2", "after": "4"},
             "memory": {"before": "2048", "after": "4096"},
@@ -236,6 +237,7 @@ async def test_a_container_is_changed_without_a_task(
     assert done == {
         "state": "ok",
         "done": "container 103 (cache) on pve1: configuration changed.",
+        "destructive": ["tags"],
         "changed": {
             "cores": {"before": "2", "after": "4"},
             "swap": {"before": "512", "after": "0"},
@@ -740,3 +742,25 @@ async def test_every_version_grows_a_disk_whether_it_says_so_or_not(
         assert (done["state"], cluster.guest(100).disk_size) == ("ok", 40 * GIB)
         container = await called(client, "disk_resize", vmid=103, disk="rootfs", size="9G")
         assert (container["state"], cluster.guest(103).disk_size) == ("ok", 9 * GIB)
+
+
+async def test_disk_keys_and_deletions_are_marked_as_destructive(
+    connect: Connect, cluster: Cluster
+) -> None:
+    cluster.guest(107).config["scsi1"] = "local-lvm:vm-107-disk-1,size=1G"
+    arguments = {"vmid": 107, "config": {"cores": 3}, "delete": ["scsi1", "tags"]}
+    async with connect() as client:
+        result = await client.call_tool("proxmox_vm_config_update", arguments)
+
+    assert result.structured_content is not None
+    assert result.structured_content["destructive"] == ["scsi1", "tags"]
+
+
+async def test_a_change_that_changes_nothing_says_so(connect: Connect) -> None:
+    arguments = {"vmid": 107, "config": {"cores": 2}}
+    async with connect() as client:
+        result = await client.call_tool("proxmox_vm_config_update", arguments)
+
+    assert result.structured_content is not None
+    assert result.structured_content["done"].endswith("all of it was so before.")
+    assert "changed" not in result.structured_content

@@ -1,12 +1,14 @@
-"""Making backups; listing and deleting them is a storage's business."""
+"""Making backups and looking into them; listing and deleting them is a storage's business."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from proxmox_mcp.simulator.parameters import array, boolean, choice, integer, string
+from proxmox_mcp.simulator.endpoints.storages import may_read
+from proxmox_mcp.simulator.parameters import array, boolean, choice, integer, required, string
 from proxmox_mcp.simulator.routing import Call, Table
 from proxmox_mcp.simulator.vzdump import Job
+from proxmox_mcp.simulator.wire import died
 
 ORDINARY = ("storage", "mode", "compress", "bwlimit", "remove", "protected", "notes-template")
 
@@ -101,3 +103,19 @@ def _command_line(call: Call, vmids: tuple[int, ...]) -> str:
             value = call.values[name]
             words += [f"--{name}", f"'{value}'" if name == "notes-template" else value]
     return " ".join(str(word) for word in [*words, "--node", call.node])
+
+
+@table.add(
+    "GET",
+    "/nodes/{node}/vzdump/extractconfig",
+    parameters={"volume": required(string())},
+)
+def extract_config(call: Call) -> str:
+    """Read the guest's configuration out of a backup, as its file has it."""
+    archive = call.values["volume"]
+    volume = call.center.volume(call.node, archive) if ":" in archive else None
+    if volume is None:
+        raise died(f"volume '{archive}' does not exist")
+    if not may_read(call, call.center.storage(archive.partition(":")[0]), volume):
+        raise died(f"missing privileges to access {archive}")
+    return "".join(f"{key}: {value}\n" for key, value in sorted(volume.config.items()))

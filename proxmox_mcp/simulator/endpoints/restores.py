@@ -191,7 +191,11 @@ def _new_disks(call: Call, guest: Guest, given: dict[str, Any]) -> None:
     for disk in list(guest.disks()):
         if disk.key in given:
             continue
-        storage = call.center.storage(call.get("storage") or disk.storage)
+        # A container does not go back to where it was: the schema's default is `local`.
+        default = disk.storage if guest.kind == "qemu" else "local"
+        storage = call.center.storage(call.get("storage") or default)
+        if guest.kind == "lxc" and "rootdir" not in storage.content:
+            raise died(f"storage '{storage.name}' does not support container directories")
         if not {"images", "rootdir"} & set(storage.content):
             raise died(f"storage '{storage.name}' does not support vm images")
         volid = new_volume(call.center, storage, guest, call.node, disk.size)
