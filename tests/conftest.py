@@ -12,6 +12,7 @@ from mcp.client import Client
 
 from proxmox_mcp import server, simulator
 from proxmox_mcp.config import Settings
+from proxmox_mcp.pve import upid
 from proxmox_mcp.pve.bridge import Bridge
 from proxmox_mcp.pve.connection import Connection, Limits
 from proxmox_mcp.pve.guard import Cluster, Pve
@@ -44,6 +45,12 @@ def nobody_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(autouse=True)
+def without_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks are looked at without a person's patience."""
+    monkeypatch.setattr(upid, "POLL_SECONDS", (0.02, 0.1))
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
-import logging
 from typing import Any
 
-import anyio
 import pytest
 from mcp.client import Client
 
-from proxmox_mcp.pve import upid
 from proxmox_mcp.simulator import TOKENS, Answer, Cluster, Request
 from proxmox_mcp.simulator.state import GIB, Volume
-from tests.conftest import Connect, schema_faults, serve, text
+from tests.conftest import Connect, schema_faults, serve
+from tests.tools import calls
 from tests.wire import answer, refusal, silence
 
 FILE = "vzdump-qemu-100-2025_11_06-14_30_00.vma.zst"
@@ -20,23 +18,10 @@ NEVER_DONE = 0.01
 """A pace at which the backup that runs from the start does not end while a test does."""
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cluster is fifty times as fast as a real one; so are the looks at it."""
-    monkeypatch.setattr(upid, "POLL_SECONDS", (0.02, 0.1))
+done = calls.calling("proxmox_backup_")
 
 
-async def done(client: Client, what: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(f"proxmox_backup_{what}", arguments)
-    assert not result.is_error, text(result)
-    assert result.structured_content is not None
-    return dict(result.structured_content)
-
-
-async def refused(client: Client, what: str, **arguments: Any) -> str:
-    result = await client.call_tool(f"proxmox_backup_{what}", arguments)
-    assert result.is_error, text(result)
-    return text(result)
+refused = calls.refusing("proxmox_backup_")
 
 
 def has_backup(cluster: Cluster, volid: str, vmid: int, ctime: int, **more: Any) -> Volume:
@@ -348,25 +333,13 @@ async def test_an_older_archive_is_never_named_as_the_new_one(
 async def test_a_cancelled_call_logs_the_task_that_goes_on_without_it(
     connect: Connect, cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cluster.speed = 0.1
-    watching = anyio.Event()
+    line = await calls.cancelled(
+        connect, cluster, caplog, "proxmox_backup_create", vmid=100, storage="backup-storage"
+    )
 
-    def intercept(request: Request) -> None:
-        if "/tasks/UPID" in request.path:
-            anyio.from_thread.run_sync(watching.set)
-
-    cluster.intercept = intercept
-    arguments = {"vmid": 100, "storage": "backup-storage", "wait": 300}
-    with caplog.at_level(logging.INFO, "proxmox_mcp"):
-        async with connect() as client, anyio.create_task_group() as group:
-            group.start_soon(client.call_tool, "proxmox_backup_create", arguments)
-            with anyio.fail_after(5):
-                await watching.wait()
-            group.cancel_scope.cancel()
-
-    [line] = [vars(each) for each in caplog.records if each.message == "tool.finished"]
     task = next(each for each in cluster.center.tasks.newest() if each.type == "vzdump")
-    assert (line["outcome"], line["guest"], line["upid"]) == ("cancelled", "100", task.upid)
+    assert (line["tool"], line["outcome"]) == ("proxmox_backup_create", "cancelled")
+    assert (line["guest"], line["upid"]) == ("100", task.upid)
     assert task.end is None
 
 

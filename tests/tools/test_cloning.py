@@ -1,14 +1,12 @@
-import logging
 from typing import Any
 
-import anyio
 import pytest
 from mcp.client import Client
 
-from proxmox_mcp.pve import upid
 from proxmox_mcp.simulator import TOKENS, Answer, Cluster, Request
 from proxmox_mcp.simulator.state import Guest, Snapshot
 from tests.conftest import Connect, schema_faults, serve, text
+from tests.tools import calls
 from tests.wire import answer, silence
 
 WEB = "/nodes/pve1/qemu/100/clone"
@@ -16,23 +14,10 @@ CACHE = "/nodes/pve1/lxc/103/clone"
 BASE = "/nodes/pve1/qemu/110/clone"
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cluster is fifty times as fast as a real one; so are the looks at it."""
-    monkeypatch.setattr(upid, "POLL_SECONDS", (0.02, 0.1))
+done = calls.calling("proxmox_vm_")
 
 
-async def done(client: Client, what: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(f"proxmox_vm_{what}", arguments)
-    assert not result.is_error, text(result)
-    assert result.structured_content is not None
-    return dict(result.structured_content)
-
-
-async def refused(client: Client, what: str, **arguments: Any) -> str:
-    result = await client.call_tool(f"proxmox_vm_{what}", arguments)
-    assert result.is_error, text(result)
-    return text(result)
+refused = calls.refusing("proxmox_vm_")
 
 
 def stopped(cluster: Cluster, vmid: int) -> Guest:
@@ -574,22 +559,9 @@ async def test_every_supported_version_clones_and_makes_templates(version: str) 
 async def test_a_cancelled_call_logs_the_task_that_goes_on_without_it(
     connect: Connect, cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cluster.speed = 0.1
-    watching = anyio.Event()
+    line = await calls.cancelled(connect, cluster, caplog, "proxmox_vm_clone", vmid=100)
 
-    def intercept(request: Request) -> None:
-        if "/tasks/UPID" in request.path:
-            anyio.from_thread.run_sync(watching.set)
-
-    cluster.intercept = intercept
-    with caplog.at_level(logging.INFO, "proxmox_mcp"):
-        async with connect() as client, anyio.create_task_group() as group:
-            group.start_soon(client.call_tool, "proxmox_vm_clone", {"vmid": 100, "wait": 300})
-            with anyio.fail_after(5):
-                await watching.wait()
-            group.cancel_scope.cancel()
-
-    [line] = [vars(each) for each in caplog.records if each.message == "tool.finished"]
-    [task] = [each for each in cluster.center.tasks.newest() if each.type == "qmclone"]
-    assert (line["outcome"], line["guest"], line["upid"]) == ("cancelled", "100", task.upid)
+    task = next(each for each in cluster.center.tasks.newest() if each.type == "qmclone")
+    assert (line["tool"], line["outcome"]) == ("proxmox_vm_clone", "cancelled")
+    assert (line["guest"], line["upid"]) == ("100", task.upid)
     assert len(cluster.writes) == 1

@@ -11,7 +11,8 @@ from proxmox_mcp.simulator import TOKENS, Answer, Cluster, Request
 from proxmox_mcp.simulator.state import Firewall
 from proxmox_mcp.tools.firewall import DEFAULTS
 from tests import pve_schema
-from tests.conftest import Connect, schema_faults, serve, text
+from tests.conftest import Connect, schema_faults, serve
+from tests.tools import calls
 
 CLUSTER_OFF = "the cluster's firewall is off (Datacenter > Firewall > Options)"
 GUEST_OFF = "the guest's own firewall is off (option enable)"
@@ -20,16 +21,10 @@ RULES = "/nodes/pve1/qemu/100/firewall/rules"
 SSH = {"action": "ACCEPT", "rule_type": "in", "proto": "tcp", "dport": "22"}
 
 
-async def called(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(f"proxmox_firewall_{tool}", arguments)
-    assert result.structured_content is not None, text(result)
-    return dict(result.structured_content)
+called = calls.calling("proxmox_firewall_")
 
 
-async def refused(client: Client, tool: str, **arguments: Any) -> str:
-    result = await client.call_tool(f"proxmox_firewall_{tool}", arguments)
-    assert result.is_error, text(result)
-    return text(result)
+refused = calls.refusing("proxmox_firewall_")
 
 
 @asynccontextmanager

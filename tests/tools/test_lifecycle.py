@@ -1,15 +1,12 @@
-import logging
 from typing import Any
 
-import anyio
 import pytest
 from mcp.client import Client
 
-from proxmox_mcp.pve import upid
 from proxmox_mcp.simulator import TOKENS, Answer, Cluster, Request
 from proxmox_mcp.simulator.state import Process
-from proxmox_mcp.tools import lifecycle
-from tests.conftest import Connect, schema_faults, serve, text
+from tests.conftest import Connect, schema_faults, serve
+from tests.tools import calls
 from tests.wire import answer, refusal, silence
 
 WEB = "/nodes/pve1/qemu/100"
@@ -19,24 +16,10 @@ DESK = "/nodes/pve3/qemu/109"
 VERBS = ("start", "stop", "shutdown", "reboot", "suspend", "resume", "reset")
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cluster is fifty times as fast as a real one; so are the looks at it."""
-    monkeypatch.setattr(upid, "POLL_SECONDS", (0.02, 0.1))
-    monkeypatch.setattr(lifecycle, "UP_AGAIN_SECONDS", 0.02)
+done = calls.calling("proxmox_vm_")
 
 
-async def done(client: Client, verb: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(f"proxmox_vm_{verb}", arguments)
-    assert not result.is_error, text(result)
-    assert result.structured_content is not None
-    return dict(result.structured_content)
-
-
-async def refused(client: Client, verb: str, **arguments: Any) -> str:
-    result = await client.call_tool(f"proxmox_vm_{verb}", arguments)
-    assert result.is_error, text(result)
-    return text(result)
+refused = calls.refusing("proxmox_vm_")
 
 
 def put(cluster: Cluster, vmid: int, state: str) -> None:
@@ -736,23 +719,9 @@ async def test_a_missing_privilege_is_named(connect: Connect, cluster: Cluster) 
 async def test_a_cancelled_call_logs_the_task_that_goes_on_without_it(
     connect: Connect, cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cluster.speed = 0.1  # the shutdown takes forty seconds
-    watching = anyio.Event()
+    line = await calls.cancelled(connect, cluster, caplog, "proxmox_vm_shutdown", vmid=100)
 
-    def intercept(request: Request) -> None:
-        if "/tasks/UPID" in request.path:
-            anyio.from_thread.run_sync(watching.set)
-
-    cluster.intercept = intercept
-    with caplog.at_level(logging.INFO, "proxmox_mcp"):
-        async with connect() as client, anyio.create_task_group() as group:
-            group.start_soon(client.call_tool, "proxmox_vm_shutdown", {"vmid": 100, "wait": 300})
-            with anyio.fail_after(5):
-                await watching.wait()
-            group.cancel_scope.cancel()
-
-    [line] = [vars(each) for each in caplog.records if each.message == "tool.finished"]
-    [task] = [each for each in cluster.center.tasks.newest() if each.type == "qmshutdown"]
+    task = next(each for each in cluster.center.tasks.newest() if each.type == "qmshutdown")
     assert (line["tool"], line["outcome"]) == ("proxmox_vm_shutdown", "cancelled")
     assert (line["guest"], line["upid"]) == ("100", task.upid)
     assert task.end is None

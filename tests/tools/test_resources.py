@@ -12,21 +12,10 @@ from mcp.client import Client
 from proxmox_mcp.simulator import TOKENS, Answer, Cluster, Request
 from proxmox_mcp.simulator.state import GIB
 from tests.conftest import Connect, schema_faults, serve, text
+from tests.tools.calls import called, refused
 from tests.wire import answer
 
 HUSH = "correct-horse-battery-staple"
-
-
-async def called(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(f"proxmox_{tool}", arguments)
-    assert result.structured_content is not None, text(result)
-    return dict(result.structured_content)
-
-
-async def refused(client: Client, tool: str, **arguments: Any) -> str:
-    result = await client.call_tool(f"proxmox_{tool}", arguments)
-    assert result.is_error, text(result)
-    return text(result)
 
 
 @asynccontextmanager
