@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-INTERPRETERS ?= python3.11 python3.12 python3.13
+VERSIONS ?= 3.11 3.12 3.13
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint types check format clean
@@ -19,11 +19,14 @@ test: $(VENV)/ready-dev ## run the whole suite, with branch coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term
 
 test-all: ## run the suite on every supported Python that is installed
-	@for python in $(INTERPRETERS); do \
-	  if $$python --version >/dev/null 2>&1; then \
-	    echo "== $$python"; \
-	    $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$python || exit 1; \
-	  else echo "== $$python is not installed"; fi; \
+	@for version in $(VERSIONS); do \
+	  found=; \
+	  for python in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python; do \
+	    if [ -z "$$found" ] && $$python --version >/dev/null 2>&1; then found=$$python; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then echo "== Python $$version is not installed"; continue; fi; \
+	  echo "== $$found"; \
+	  $(MAKE) --no-print-directory test PYTHON=$$found VENV=.venv-$$version || exit 1; \
 	done
 
 lint: $(VENV)/ready-dev ## check style and format
