@@ -16,7 +16,7 @@ demo: $(VENV)/ready ## install into .venv, and watch a client use the server on 
 	@$(BIN)/proxmox-mcp tour
 
 test: $(VENV)/ready-dev ## run the whole suite, with branch coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term
 
 test-all: ## run the suite on every supported Python that is installed
 	@for version in $(VERSIONS); do \
