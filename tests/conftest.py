@@ -12,7 +12,7 @@ from mcp.client import Client
 
 from proxmox_mcp import server, simulator
 from proxmox_mcp.config import Settings
-from proxmox_mcp.pve import upid
+from proxmox_mcp.pve import trace, upid
 from proxmox_mcp.pve.bridge import Bridge
 from proxmox_mcp.pve.connection import Connection, Limits
 from proxmox_mcp.pve.guard import Cluster, Pve
@@ -49,7 +49,8 @@ def nobody_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def without_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks are looked at without a person's patience."""
+    """Tasks, and what became of a lost change, are looked at without a person's patience."""
+    monkeypatch.setattr(trace, "LOOK_AFTER_SECONDS", (0.01, 0.02, 0.02))
     monkeypatch.setattr(upid, "POLL_SECONDS", (0.02, 0.1))
 
 

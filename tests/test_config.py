@@ -363,7 +363,7 @@ def test_a_file_that_is_no_text_or_no_file_is_a_problem(home: Home) -> None:
         ("host = 'a'\n[default]", "host (file {}): stands outside any table"),
         (
             "[default]\nhots = 1",
-            "hots (file {}, profile default): is not a setting; did you mean host?",
+            "hots (file {}, profile default): is not a setting; did you mean hosts?",
         ),
         (
             "[default]\nHOST = 'a'",
@@ -413,7 +413,7 @@ def test_a_file_that_is_no_text_or_no_file_is_a_problem(home: Home) -> None:
         ("[default]\nproxies = 'x'", "proxies (file {}, profile default): must be a table such as"),
         (
             "[other]\nhots = 1",
-            "hots (file {}, profile other): is not a setting; did you mean host?",
+            "hots (file {}, profile other): is not a setting; did you mean hosts?",
         ),
     ],
 )
@@ -521,6 +521,7 @@ def test_every_setting_has_a_variable_and_a_flag(home: Home, setting: str) -> No
         "demo": "no",
         "allow_elevated": "on",
         "host": "other",
+        "hosts": "pve2, pve3:8007",
         "user": "u@pve",
         "token_name": "t",
         "password": "x-y-z",
@@ -600,7 +601,7 @@ def test_a_mistake_in_a_variable_is_told_with_its_name(
 @pytest.mark.parametrize(
     ("name", "nearest"),
     [
-        ("PROXMOX_MCP_HOTS", "PROXMOX_MCP_HOST"),
+        ("PROXMOX_MCP_HOTS", "PROXMOX_MCP_HOSTS"),
         ("PROXMOX_MCP_TOKEN_SECRET", "PROXMOX_MCP_TOKEN_VALUE"),
         ("PROXMOX_MCP_LOGLEVEL", "PROXMOX_MCP_LOG_LEVEL"),
         ("PROXMOX_MCP_PROFIL", "PROXMOX_MCP_PROFILE"),

@@ -87,7 +87,7 @@ def typed(setting: str, text: str) -> Any:
     Raises:
         ValueError: with a sentence about the setting that leaves the text out.
     """
-    return _PARSERS.get(_KINDS[setting], _as_it_is)(text)
+    return _PARSERS.get(setting, _PARSERS.get(_KINDS[setting], _as_it_is))(text)
 
 
 def _as_it_is(text: str) -> str:
@@ -126,9 +126,14 @@ def _proxies(text: str) -> dict[str, str]:
     return table
 
 
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 _PARSERS: Final[Mapping[Any, Callable[[str], Any]]] = {
     bool: _boolean,
     int: _whole,
     float: number,
-    Connection.model_fields["proxies"].annotation: _proxies,
+    "proxies": _proxies,
+    "hosts": _listed,
 }

@@ -10,7 +10,10 @@ whole process, and Proxmox has three workers a daemon, so that more than a few c
 queue up behind each other until its proxy gives up (596).
 """
 
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,8 +21,9 @@ from urllib.parse import urlsplit
 import anyio
 from anyio import to_thread
 
+from proxmox_mcp.pve.circuit import Circuit
 from proxmox_mcp.pve.connection import Connection
-from proxmox_mcp.pve.errors import NotAuthenticated, ProxmoxError, refusal
+from proxmox_mcp.pve.errors import NotAuthenticated, ProxmoxError, Unreachable, refusal
 
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
@@ -64,36 +68,58 @@ def _wired(name: str, value: Any) -> str | int | float | list[str]:
 class Bridge:
     """The one connection to a cluster, shared by every call.
 
+    Where several hosts of the cluster are known, the next one takes over when the present one gives
+    no answer. Nothing is sent anew here: whoever decides what may be repeated (the guard) finds the
+    chain rooted in another host then.
+
     Args:
         connection: Where the cluster is and how to log in.
         max_parallel: How many requests may be under way at once.
         adapter: A transport in place of HTTPS: the simulated cluster, or a test's.
+        circuit: Whether the cluster is worth asking now.
     """
 
     def __init__(
-        self, connection: Connection, *, max_parallel: int = 8, adapter: "BaseAdapter | None" = None
+        self,
+        connection: Connection,
+        *,
+        max_parallel: int = 8,
+        adapter: "BaseAdapter | None" = None,
+        circuit: Circuit | None = None,
     ) -> None:
         self.connection = connection
+        self._doors = [Door(each) for each in connection.each_host()]
+        self._current = 0
         self._adapter = adapter
         self._max_parallel = max_parallel
         self._threads = anyio.CapacityLimiter(max_parallel)
         self._opening = anyio.Lock()
-        self._api: Any = None
+        self._circuit = circuit or Circuit()
+
+    @property
+    def root(self) -> Any:
+        """The root of proxmoxer's chain, on the host in use; ``open`` has made it."""
+        return self._doors[self._current].api
+
+    def server_time(self) -> float:
+        """The cluster's clock, in seconds since 1970, as far as its answers have told."""
+        return time.time() + self._doors[self._current].skew
 
     async def open(self) -> Any:
-        """Return the root of proxmoxer's chain; made on first use, sends nothing."""
+        """Return the root of the chain, made on first use; sends nothing."""
         async with self._opening:
-            if self._api is None:
-                self._api = await self._in_thread(self._make)
-        return self._api
+            if self.root is None:
+                await self._in_thread(partial(self._make, self._doors[self._current]))
+        return self.root
 
-    def _make(self) -> Any:
+    def _make(self, door: "Door") -> None:
         # requests and proxmoxer take 0.15 s to import: not before the first call needs them.
         from proxmox_mcp.pve.session import open_api  # noqa: PLC0415
         from proxmox_mcp.pve.tls import PinnedAdapter  # noqa: PLC0415
 
-        adapter = self._adapter or PinnedAdapter(self.connection.fingerprint, self._max_parallel)
-        return open_api(self.connection, adapter, environment=self._adapter is None)
+        adapter = self._adapter or PinnedAdapter(door.connection.fingerprint, self._max_parallel)
+        environment = self._adapter is None
+        door.api = open_api(door.connection, adapter, door.told_time, environment=environment)
 
     async def call(self, verb: Verb, /, **params: Any) -> Any:
         """Run one final verb in a worker thread and return its decoded answer.
@@ -110,6 +136,42 @@ class Bridge:
         return await to_thread.run_sync(work, limiter=self._threads, abandon_on_cancel=True)
 
     def _send(self, verb: Verb, params: dict[str, Any]) -> Any:
+        if why := self._circuit.refusal():
+            error = Unreachable(f"{self._named()} {why}. Nothing was sent.", transient=False)
+            error.silent = True
+            raise error
+        try:
+            answer = self._logged_in(verb, params)
+        except ProxmoxError as error:
+            if error.silent:
+                self._circuit.silent()
+                self._next_host(self._door_of(verb))
+            else:
+                self._circuit.answered()
+            raise
+        except BaseException:
+            self._circuit.unasked()
+            raise
+        self._circuit.answered()
+        return answer
+
+    def _named(self) -> str:
+        return " and ".join(door.connection.address for door in self._doors)
+
+    def _door_of(self, verb: Verb) -> "Door":
+        session = verb.__self__._store["session"]  # type: ignore[attr-defined] # noqa: SLF001
+        opened = (door for door in self._doors if door.api is not None)
+        return next(door for door in opened if door.api._store["session"] is session)  # noqa: SLF001
+
+    def _next_host(self, silent: "Door") -> None:
+        # Several calls may fail on the same host at once: only the first of them moves on.
+        if self._doors[self._current] is silent:
+            following = (self._current + 1) % len(self._doors)
+            if self._doors[following].api is None:
+                self._make(self._doors[following])
+            self._current = following
+
+    def _logged_in(self, verb: Verb, params: dict[str, Any]) -> Any:
         login = verb.__self__._store["session"].auth  # type: ignore[attr-defined] # noqa: SLF001
         ticket = getattr(login, "_ticket", None)
         try:
@@ -144,4 +206,21 @@ class Bridge:
                 path=path,
             ) from exc
         except requests.RequestException as exc:
-            raise unanswered(exc, self.connection, method=method, path=path) from exc
+            asked = self._door_of(verb).connection
+            raise unanswered(exc, asked, method=method, path=path) from exc
+
+
+@dataclass
+class Door:
+    """One host of the cluster: how to reach it, its chain, and how its clock differs from ours."""
+
+    connection: Connection
+    api: Any = None
+    skew: float = 0.0
+
+    def told_time(self, date: str) -> None:
+        """Take the cluster's clock from an answer's ``Date``."""
+        try:
+            self.skew = parsedate_to_datetime(date).timestamp() - time.time()
+        except ValueError:
+            return  # an answer without a readable date tells no time

@@ -167,6 +167,12 @@ def _login_faults(values: Mapping[str, Any]) -> list[Fault]:
 # --- single fields ---------------------------------------------------------------------------
 
 
+def _host(value: object) -> object:
+    if isinstance(value, str):
+        split_host(value)
+    return value
+
+
 def _user(value: object) -> object:
     if isinstance(value, str) and not _USER.fullmatch(value):
         raise ValueError("must be user@realm, for example root@pam")
@@ -253,6 +259,7 @@ class Connection(BaseModel):
     model_config = FROZEN
 
     host: str
+    hosts: list[Annotated[str, BeforeValidator(_host)]] = Field(default_factory=list)
     user: Annotated[str, BeforeValidator(_user)]
     token_name: Annotated[str, BeforeValidator(_token_name)] | None = None
     token_value: Secret | None = None
@@ -296,6 +303,15 @@ class Connection(BaseModel):
             if not details:
                 return checked
         raise ValidationError.from_exception_data(cls.__name__, details, hide_input=True)
+
+    def each_host(self) -> list[Self]:
+        """Return one connection for every host of the cluster, in the order of preference."""
+        others = [split_host(text) for text in self.hosts]
+        places = [(self.host, self.port), *((name, port or self.port) for name, port in others)]
+        return [
+            self.model_copy(update={"host": name, "port": port})
+            for name, port in dict.fromkeys(places)
+        ]
 
     @property
     def address(self) -> str:

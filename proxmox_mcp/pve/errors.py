@@ -10,6 +10,7 @@ ProxmoxError
 ├─ Unreachable       no answer, and nothing was changed: DNS, TLS, timeout, node down
 │  └─ Untrusted      the host's certificate is not believed
 ├─ OutcomeUnknown    a change was sent and its answer lost: it may have happened
+├─ NotDone           a change was sent and its answer lost: it has not happened
 ├─ BadAnswer         what answered is not Proxmox's API, or not in the shape we know
 ├─ TooBusy           our own rate limit would have to wait too long
 └─ TaskFailed        the task ran and ended badly; carries ``upid`` and the log's last lines
@@ -35,6 +36,8 @@ class ProxmoxError(Exception):
     """What kept a call from succeeding. ``transient``: the same GET may work in a moment."""
 
     transient = False
+    silent = False
+    """Whether it was the cluster itself that gave no answer at all."""
 
 
 class NotAuthenticated(ProxmoxError):
@@ -88,7 +91,24 @@ class Untrusted(Unreachable):
 
 
 class OutcomeUnknown(ProxmoxError):
-    """A change was sent and no answer came: it may have happened. It is never sent again."""
+    """A change was sent and no answer came: it may have happened. It is never sent again.
+
+    Attributes:
+        said: What happened to the answer, without advice.
+        queued: Whether somebody gave up waiting, so that the request may still be carried out.
+    """
+
+    def __init__(self, said: str, *, queued: bool = False) -> None:
+        super().__init__(
+            f"{said}. The change was sent and its answer lost, so it may have happened: look at"
+            " proxmox_task_list and at the state of what it was about before sending it again."
+        )
+        self.said = said
+        self.queued = queued
+
+
+class NotDone(ProxmoxError):
+    """A change was sent, its answer was lost, and it was found not to have been carried out."""
 
 
 class BadAnswer(ProxmoxError):
@@ -131,7 +151,8 @@ class Meaning:
             return None
         if self.path and not re.search(self.path, path):
             return None
-        return re.search(self.text, text, re.IGNORECASE)
+        # What is wrong stands at the beginning; patterns with a gap take hours over a megabyte.
+        return re.search(self.text, text[:2_000], re.IGNORECASE)
 
 
 # Read from top to bottom; the first row that reads the answer decides. The texts are Proxmox's own
@@ -231,16 +252,8 @@ MEANINGS: tuple[Meaning, ...] = (
         text=r"agent error: invalid parameter 'pid'",
     ),
     Meaning(Refused, "The guest agent in the guest refused this.", text=r"^agent error"),
-    Meaning(
-        Refused,
-        "It already runs; nothing was changed.",
-        text=r"already running",
-    ),
-    Meaning(
-        Refused,
-        "Start the guest first.",
-        text=r"(VM|CT) \d+ (is )?not running|not running$",
-    ),
+    Meaning(Refused, "It already runs; nothing was changed.", text=r"already running"),
+    Meaning(Refused, "Start the guest first.", text=r"(VM|CT) \d+ (is )?not running|not running$"),
     Meaning(Refused, "Resume the guest first.", text=r"vm is paused"),
     Meaning(
         Refused,
@@ -292,9 +305,7 @@ MEANINGS: tuple[Meaning, ...] = (
         text=r"powerdown failed - got timeout|container did not stop",
     ),
     Meaning(
-        Refused,
-        "The job was stopped before its end.",
-        text=r"interrupted by signal|received interrupt",
+        Refused, "It was stopped before its end.", text=r"interrupted by signal|received interrupt"
     ),
     Meaning(
         Refused,
@@ -346,7 +357,7 @@ def refusal(
         if match := row.reads(status, said, path):
             return _built(row, match, f"{where(path)}: {said or f'HTTP {status}'}", status)
     if status in LOST:
-        return lost(f"{where(path)}: HTTP {status} {said}", method=method)
+        return lost(f"{where(path)}: HTTP {status} {said}", method=method, queued=True)
     return Refused(f"{where(path)}: {said or 'refused without a reason'} (HTTP {status}).")
 
 
@@ -361,14 +372,17 @@ def _built(row: Meaning, match: re.Match[str], said: str, status: int) -> Proxmo
     return row.error(message)
 
 
-def lost(said: str, *, method: str) -> ProxmoxError:
-    """Say that a request went out and no answer came back."""
+def lost(said: str, *, method: str, queued: bool = False) -> ProxmoxError:
+    """Say that a request went out and no answer came back.
+
+    Args:
+        said: What happened to the answer.
+        method: The verb that was sent.
+        queued: Whether somebody gave up waiting, so that it may still be carried out.
+    """
     if method == "GET":
         return Unreachable(f"{said}. It was only a question; try again in a moment.", left=True)
-    return OutcomeUnknown(
-        f"{said}. The change was sent and its answer lost, so it may have happened: look at"
-        " proxmox_task_list and at the state of what it was about before sending it again."
-    )
+    return OutcomeUnknown(said, queued=queued)
 
 
 def task_failed(upid: str, about: str, exitstatus: str, lines: Sequence[str]) -> TaskFailed:

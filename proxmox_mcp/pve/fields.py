@@ -52,12 +52,13 @@ GuestName = Annotated[
 
 def _guest_ref(value: object) -> int | str:
     """Read an id or a name; a text of digits is an id."""
-    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    if re.fullmatch(r"-?[0-9]+", text):
-        if VMID_MIN <= int(text) <= VMID_MAX:
-            return int(text)
-    elif len(text) <= NAME_LENGTH and re.fullmatch(NAME_PATTERN.strip("^$"), text):
-        return text
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,20}", value):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and VMID_MIN <= value <= VMID_MAX:
+        return value
+    named = isinstance(value, str) and not value.isdecimal() and len(value) <= NAME_LENGTH
+    if isinstance(value, str) and named and re.fullmatch(NAME_PATTERN.strip("^$"), value):
+        return value
     raise ValueError(
         f"must be a guest's id, a whole number from {VMID_MIN} to {VMID_MAX}, or a guest's name"
     )

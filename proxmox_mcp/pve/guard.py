@@ -32,7 +32,7 @@ from tenacity import (
 from proxmox_mcp.pve.answers import as_record, as_rows
 from proxmox_mcp.pve.bridge import Bridge, Verb, target, wire
 from proxmox_mcp.pve.connection import Limits
-from proxmox_mcp.pve.errors import NotFound, ProxmoxError, TooBusy, Unreachable
+from proxmox_mcp.pve.errors import NotFound, OutcomeUnknown, ProxmoxError, TooBusy, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +103,7 @@ class Pve:
         cluster: What is shared with other calls.
         requests: How many requests this call has sent.
         accepted: The changes that Proxmox accepted, e.g. ``POST /nodes/pve1/qemu/100/clone``.
+        unanswered: The change that was sent and whose answer is awaited; None where none is.
         remembered: Whether an answer from memory was used.
         notes: What the log should know of this call, e.g. ``guest`` and ``upid``.
         report: Where progress goes; None where nobody listens.
@@ -112,15 +113,20 @@ class Pve:
         self.cluster = cluster
         self.requests = 0
         self.accepted: list[str] = []
+        self.unanswered: str | None = None
         self._writes = 0
         self.remembered = False
         self.notes: dict[str, str] = {}
         self.report = report
-        self._api: Any = None
 
     async def open(self) -> None:
         """Make sure that the chain has its root."""
-        self._api = await self.cluster.bridge.open()
+        await self.cluster.bridge.open()
+
+    @property
+    def identity(self) -> str:
+        """Who calls, as Proxmox writes it into tasks: ``user@realm!token``."""
+        return self.cluster.bridge.connection.identity
 
     @property
     def wrote(self) -> bool:
@@ -130,22 +136,22 @@ class Pve:
     @property
     def nodes(self) -> Any:
         """The chain below ``/nodes``."""
-        return self._api.nodes
+        return self.cluster.bridge.root.nodes
 
     @property
     def cluster_api(self) -> Any:
         """The chain below ``/cluster``."""
-        return self._api.cluster
+        return self.cluster.bridge.root.cluster
 
     @property
     def storage(self) -> Any:
         """The chain below ``/storage``: what is defined, whatever the node."""
-        return self._api.storage
+        return self.cluster.bridge.root.storage
 
     @property
     def version(self) -> Any:
         """The chain below ``/version``."""
-        return self._api.version
+        return self.cluster.bridge.root.version
 
     async def send(self, verb: Verb, /, *, once: bool = False, **params: Any) -> Any:
         """Run one verb of the chain, in its turn, and return its answer.
@@ -163,12 +169,16 @@ class Pve:
         reading = method == "GET" and not once
         self._writes += not reading
         self.requests += 1
+        self.unanswered = None if reading else f"{method} {path}"
         try:
             answer = await self.cluster.bridge.call(verb, **params)
-        except Unreachable as error:
-            if not error.left:
+        except ProxmoxError as error:
+            if not isinstance(error, OutcomeUnknown):
+                self.unanswered = None
+            if isinstance(error, Unreachable) and not error.left:
                 self._writes -= not reading
             raise
+        self.unanswered = None
         if method != "GET":
             self.accepted.append(f"{method} {path}")
         return answer

@@ -17,6 +17,9 @@ from proxmox_mcp.pve.errors import KIND_WORDS, Refused
 from proxmox_mcp.pve.fields import Kind
 
 MASK = "***"
+KEY_LENGTH = 60
+"""Longer than any key; comparing a text of any length with all of them would take minutes."""
+
 SECRET = frozenset({"cipassword"})
 BOOKKEEPING = frozenset(
     {"digest", "snaptime", "snapstate", "parent", "vmstate", "runningmachine", "runningcpu"}
@@ -250,6 +253,8 @@ class Change:
 
 def known(kind: Kind, name: str) -> tuple[str, Key] | None:
     """Find a key's group and type; ``net0`` is an instance of ``net[n]``."""
+    if len(name) > KEY_LENGTH:
+        return None
     general = re.sub(r"\d+$", "[n]", name)
     for group, keys in GROUPS[kind].items():
         for candidate in (name, general):
@@ -300,7 +305,8 @@ def _unknown(kind: Kind, name: str) -> str | None:
         return None
     other: Kind = "lxc" if kind == "qemu" else "qemu"
     every = [key for keys in GROUPS[kind].values() for key in keys]
-    close = difflib.get_close_matches(re.sub(r"\d+$", "[n]", name), every, 1, 0.5)
+    general = re.sub(r"\d+$", "[n]", name[:KEY_LENGTH])
+    close = difflib.get_close_matches(general, every, 1, 0.5)
     hint = f", perhaps {close[0]}" if close else ""
     if known(other, name):
         hint = f" (it is one of a {KIND_WORDS[other]}'s)" + hint

@@ -22,7 +22,7 @@ from proxmox_mcp.pve.errors import (
     Refused,
     Unreachable,
 )
-from proxmox_mcp.pve.fields import Kind, NodeName, Vmid
+from proxmox_mcp.pve.fields import NAME_LENGTH, Kind, NodeName, Vmid
 from proxmox_mcp.pve.guard import Pve
 
 MEMORY_SECONDS = 5
@@ -138,7 +138,7 @@ def _guest(pve: Pve, row: dict[str, Any]) -> Guest:
             name=str(row.get("name") or "unnamed"),
             api=None,
         )
-    except (KeyError, ValidationError) as exc:
+    except (BadAnswer, ValidationError) as exc:
         raise BadAnswer("The cluster's list of guests holds an entry that cannot be one.") from exc
     api = pve.nodes(place.node)(place.kind)(place.vmid)
     return place.model_copy(update={"api": api})
@@ -176,7 +176,7 @@ def _distance(row: dict[str, Any], ref: int | str) -> tuple[float, int]:
     own = row["vmid"] if isinstance(row.get("vmid"), int) else 0
     if isinstance(ref, int):
         return abs(own - ref), own
-    sought, name = ref.lower(), str(row.get("name", "")).lower()
+    sought, name = ref.lower(), str(row.get("name", "")).lower()[:NAME_LENGTH]
     likeness = difflib.SequenceMatcher(None, sought, name).ratio()
     return -likeness - (sought in name), own
 

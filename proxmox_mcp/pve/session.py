@@ -12,6 +12,7 @@ proxmoxer builds the URLs and the calls. What it leaves open is settled here, be
 import json
 import threading
 import time
+from collections.abc import Callable
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -24,11 +25,13 @@ from requests.cookies import RequestsCookieJar
 
 from proxmox_mcp.pve.answers import Listing
 from proxmox_mcp.pve.connection import Connection
-from proxmox_mcp.pve.errors import BadAnswer, NotAuthenticated, refusal
+from proxmox_mcp.pve.errors import BadAnswer, NotAuthenticated, lost, refusal, where
 from proxmox_mcp.pve.transport import unanswered
 
 RENEW_AFTER_SECONDS = 3600
 """A ticket lives 7,200 s (PVE::Ticket); half of it leaves room for clocks that differ."""
+
+LOGIN = "/access/ticket"
 
 SECOND_FACTOR = (
     "The login needs a second factor that was not given or not accepted. An API token needs none:"
@@ -41,9 +44,16 @@ class Body(JsonSerializer):  # type: ignore[misc] # proxmoxer ships no types
 
     def loads(self, response: requests.Response) -> Any:
         """Return what stands under ``data``; keep ``total`` where there is one."""
-        envelope = _envelope(response)
+        envelope, (method, path) = _envelope(response), _asked(response)
+        if envelope is None and "json" in response.headers.get("Content-Type", ""):
+            # Proxmox's own answer, broken off on the way: what it answered to has been done.
+            raise lost(f"{where(path)}: half an answer came", method=method)
         if not isinstance(envelope, dict) or "data" not in envelope:
-            raise BadAnswer(_not_proxmox(response))
+            said = _not_proxmox(response)
+            if method == "GET":
+                raise BadAnswer(said)
+            # Whoever put a page in the answer's place may have passed the change on before.
+            raise lost(said.rstrip("."), method=method)
         data = envelope["data"]
         if isinstance(data, list) and isinstance(envelope.get("total"), int):
             data = Listing(data)
@@ -61,6 +71,12 @@ def _envelope(response: requests.Response) -> Any:
         return json.loads(response.content.decode("utf-8", errors="replace"))
     except ValueError:
         return None
+
+
+def _asked(response: requests.Response) -> tuple[str, str]:
+    """Return the method and API path that were asked; a login is a question: it changes nothing."""
+    path = str(response.request.path_url).partition("/api2/json")[2]
+    return ("GET" if path == LOGIN else str(response.request.method)), path
 
 
 def _not_proxmox(response: requests.Response) -> str:
@@ -148,9 +164,9 @@ class TicketLogin(AuthBase):
             )
         except requests.RequestException as exc:
             # A login changes nothing, and the call that needed it has not left yet.
-            raise unanswered(exc, self._connection, method="GET", path="/access/ticket") from exc
+            raise unanswered(exc, self._connection, method="GET", path=LOGIN) from exc
         if not answer.ok:
-            raise refusal(answer.status_code, answer.reason, method="GET", path="/access/ticket")
+            raise refusal(answer.status_code, answer.reason, method="GET", path=LOGIN)
         data = Body().loads(answer)
         if not isinstance(data, dict) or not data.get("ticket"):
             raise NotAuthenticated(SECOND_FACTOR)
@@ -163,13 +179,18 @@ def _verify(connection: Connection) -> bool | str:
 
 
 def open_api(
-    connection: Connection, adapter: BaseAdapter, *, environment: bool = True
+    connection: Connection,
+    adapter: BaseAdapter,
+    told_time: Callable[[str], None] = lambda _: None,
+    *,
+    environment: bool = True,
 ) -> ProxmoxAPI:
     """Build the one ProxmoxAPI of a cluster; sends nothing.
 
     Args:
         connection: Where the cluster is and how to log in.
         adapter: The transport for every request.
+        told_time: Called with the ``Date`` of each answer, which is the cluster's clock.
         environment: Whether proxy and CA variables of the environment apply (HTTPS_PROXY would
             catch even a simulated cluster).
     """
@@ -188,17 +209,21 @@ def open_api(
         cert=connection.cert,
         proxies=connection.proxies,
     )
+
+    def note_time(response: requests.Response, *_: Any, **__: Any) -> None:
+        told_time(response.headers.get("Date", ""))
+
     session: requests.Session = api._store["session"]  # noqa: SLF001 - proxmoxer has no accessor
     api._store["serializer"] = Body()  # noqa: SLF001
     for each in (session, login := requests.Session()):
         each.mount("https://", adapter)
         each.trust_env = environment
         each.max_redirects = 0
-        each.hooks["response"].append(_refuse_redirect)
+        each.hooks["response"] += [_refuse_redirect, note_time]
         each.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         each.proxies.update(connection.proxies or {})
         each.cert = connection.cert
     if connection.password:
-        url = f"{api._store['base_url']}/access/ticket"  # noqa: SLF001
+        url = f"{api._store['base_url']}{LOGIN}"  # noqa: SLF001
         session.auth = TicketLogin(connection, login, url)
     return api

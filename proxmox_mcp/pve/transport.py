@@ -15,7 +15,7 @@ from urllib3 import exceptions as urllib3
 
 from proxmox_mcp.pve import tls
 from proxmox_mcp.pve.connection import Connection
-from proxmox_mcp.pve.errors import ProxmoxError, Unreachable, lost, where
+from proxmox_mcp.pve.errors import ProxmoxError, Unreachable, Untrusted, lost, where
 
 PROXY_HINT = (
     " A proxy from the environment (HTTPS_PROXY) was asked; if the cluster is reached without one,"
@@ -27,6 +27,14 @@ def unanswered(
     exc: requests.RequestException, connection: Connection, *, method: str, path: str
 ) -> ProxmoxError:
     """Translate the lack of an answer into what it means for the call."""
+    error = _unanswered(exc, connection, method=method, path=path)
+    error.silent = not isinstance(error, Untrusted)
+    return error
+
+
+def _unanswered(
+    exc: requests.RequestException, connection: Connection, *, method: str, path: str
+) -> ProxmoxError:
     causes = list(_causes(exc))
     if any(_certificate(cause) for cause in causes):
         reason = next(
@@ -53,9 +61,9 @@ def unanswered(
                     f" {connection.connect_timeout:g} s: the node is down or cut off. Nothing was"
                     f" sent.{hint}"
                 )
-            case urllib3.ReadTimeoutError():
+            case urllib3.ReadTimeoutError() | requests.ReadTimeout():
                 said = f"{where(path)}: {address} gave no answer within {connection.timeout:g} s"
-                return lost(said, method=method)
+                return lost(said, method=method, queued=True)
     return lost(
         f"{where(path)}: the connection to {address} broke before the answer came", method=method
     )

@@ -16,10 +16,17 @@ from typing import Annotated, Any, Literal, Self
 import anyio
 from pydantic import BeforeValidator, WithJsonSchema
 
-from proxmox_mcp.pve import ha
+from proxmox_mcp.pve import ha, trace
 from proxmox_mcp.pve.answers import total_of
-from proxmox_mcp.pve.bridge import Verb
-from proxmox_mcp.pve.errors import BadAnswer, ProxmoxError, TooBusy, Unreachable, task_failed
+from proxmox_mcp.pve.bridge import Verb, target
+from proxmox_mcp.pve.errors import (
+    BadAnswer,
+    OutcomeUnknown,
+    ProxmoxError,
+    TooBusy,
+    Unreachable,
+    task_failed,
+)
 from proxmox_mcp.pve.guard import Pve, Report
 
 _FORM = re.compile(
@@ -32,8 +39,8 @@ _FORM = re.compile(
 POLL_SECONDS = (0.5, 3.0)
 """The first pause between two looks at a task, and the longest; each is half as long again."""
 
-LOOKS_LOST = 5
-"""So many looks in a row may fail before a wait is given up: the task goes on without us."""
+LOOKS_LOST = 20
+"""So many looks in a row may fail, about a minute, before a wait is given up; the task goes on."""
 
 TAIL_LINES = 10
 LOG_PAGE = 500
@@ -41,6 +48,12 @@ EMPTY_LOG = "no content"
 """Proxmox's line 1 of a log that has none yet; the first real line is line 1 again."""
 
 State = Literal["running", "ok", "warnings", "failed"]
+
+
+NO_TASK = (
+    "Proxmox accepted the request but named no task, so it is open whether anything was done. Look"
+    " at the guest's state and at proxmox_task_list."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +146,16 @@ class TaskEnd:
 async def start(pve: Pve, verb: Verb, /, **params: Any) -> Upid:
     """Send a change that answers with a task, and return the task's id.
 
+    Where the answer is lost, the task is looked for in the node's list.
+
     Raises:
         BadAnswer: Something else came back: vzdump for a guest of another node says ``OK`` and does
             nothing.
     """
-    return _noted(pve, await pve.send(verb, **params))
+    upid = await start_if_any(pve, verb, **params)
+    if upid is None:
+        raise BadAnswer(NO_TASK)
+    return upid
 
 
 async def start_if_any(pve: Pve, verb: Verb, /, **params: Any) -> Upid | None:
@@ -146,18 +164,18 @@ async def start_if_any(pve: Pve, verb: Verb, /, **params: Any) -> Upid | None:
     Raises:
         BadAnswer: Something else came back than a task or nothing.
     """
-    answer = await pve.send(verb, **params)
-    return None if answer is None else _noted(pve, answer)
-
-
-def _noted(pve: Pve, answer: Any) -> Upid:
+    sent_at = pve.cluster.bridge.server_time()
+    try:
+        answer = await pve.send(verb, **params)
+    except OutcomeUnknown as lost:
+        answer = await trace.task(pve, verb, params, sent_at, lost)
+        pve.accepted.append("{} {}".format(*target(verb)))
+    if answer is None:
+        return None
     try:
         upid = Upid.parse(answer)
     except ValueError as exc:
-        raise BadAnswer(
-            "Proxmox accepted the request but named no task, so it is open whether anything was"
-            " done. Look at the guest's state and at proxmox_task_list."
-        ) from exc
+        raise BadAnswer(NO_TASK) from exc
     pve.notes["upid"] = upid.text
     return upid
 
@@ -251,7 +269,8 @@ class _Watch:
             )
         except (Unreachable, TooBusy) as error:
             self._lost += 1
-            if not error.transient or self._lost >= LOOKS_LOST or self.over:
+            passing = error.transient or error.silent
+            if not passing or self._lost >= LOOKS_LOST or self.over:
                 raise Unreachable(
                     f"{error} The task goes on without being watched; ask later with"
                     f" proxmox_task_status. Task id: {self._upid}",

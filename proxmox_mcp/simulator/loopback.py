@@ -52,6 +52,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer.body)
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Tell the cluster's own time, by which its tasks are dated."""
+        now = self.server.cluster.center.now
+        return super().date_time_string(now if timestamp is None else timestamp)
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of http.server
         """Stay silent: the journal of the cluster has it all."""
 

@@ -277,7 +277,9 @@ async def test_an_answer_that_is_not_proxmoxs_is_an_error_and_no_data(
 ) -> None:
     error = await error_of(reply, method)
 
-    assert isinstance(error, BadAnswer)
+    # Whoever put a page in the answer's place may have passed a change on before.
+    changed = method == "POST" and reply.status == 200
+    assert isinstance(error, OutcomeUnknown if changed else BadAnswer)
     assert f"HTTP {reply.status}" in str(error)
     assert "Check host, port and path_prefix" in str(error)
 

@@ -436,14 +436,15 @@ async def test_a_task_that_nobody_knows_is_not_found_at_the_first_look() -> None
     assert len(wire.asked) == 1
 
 
-async def test_a_lost_answer_to_the_change_itself_is_never_followed() -> None:
+async def test_a_lost_answer_to_the_change_itself_is_looked_for_and_never_sent_again() -> None:
     wire = Wire(LOST)
     pve = await pve_over(wire)
 
     with pytest.raises(OutcomeUnknown):
         await start(pve, pve.nodes("pve1").vzdump.post)
 
-    assert wire.asked == ["POST /nodes/pve1/vzdump"]
+    assert wire.asked[0] == "POST /nodes/pve1/vzdump"
+    assert set(wire.asked[1:]) == {"GET /nodes/pve1/tasks"}
 
 
 # --- the log ---------------------------------------------------------------------------------
