@@ -23,12 +23,12 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent
 from pydantic import ValidationError
 
-from proxmox_mcp.pve.errors import ProxmoxError, TaskFailed
-from proxmox_mcp.pve.guard import Cluster, Pve, guarded
+from proxmox_mcp.pve.errors import BadAnswer, ProxmoxError, TaskFailed
+from proxmox_mcp.pve.guard import Cluster, Pve, Report, guarded
 from proxmox_mcp.toolkit.declare import ToolSpec
 from proxmox_mcp.toolkit.results import Result
 from proxmox_mcp.toolkit.schema import parameters, renamed, sentence, slim
-from proxmox_mcp.toolkit.text import clean
+from proxmox_mcp.toolkit.text import clean, clean_line
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +59,15 @@ def bind(spec: ToolSpec) -> Tool:
     @functools.wraps(spec.handler)
     async def call(ctx: Context[State], **arguments: Any) -> CallToolResult:
         state = ctx.request_context.lifespan_context
-        pve = Pve(state.cluster, ctx.report_progress if _listens(ctx) else None)
+        pve = Pve(state.cluster, _reporter(ctx))
         async with _logged(spec, pve):
             try:
                 answer = await handler(pve, **arguments)
             except ProxmoxError as error:
                 raise ToolError(_noted(_error_text(error, pve), state.notice)) from error
+            except ValidationError as error:
+                said = _error_text(_odd(spec, error), pve)
+                raise ToolError(_noted(said, state.notice)) from error
         return _shaped(answer, state.notice)
 
     _, *own = signature.parameters.values()
@@ -113,10 +116,34 @@ def _is_result(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Result)
 
 
-def _listens(ctx: Context[State]) -> bool:
+def _reporter(ctx: Context[State]) -> Report | None:
     # Reading a log for nobody would double the requests of every wait.
     meta = ctx.request_context.meta
-    return bool(meta and meta.get("progress_token") is not None)
+    if not meta or meta.get("progress_token") is None:
+        return None
+
+    async def report(done: float, total: float | None, words: str) -> None:
+        await ctx.report_progress(done, total, clean_line(words))
+
+    return report
+
+
+def _odd(spec: ToolSpec, error: ValidationError) -> BadAnswer:
+    """Say which field of a result could not be filled from what the cluster answered.
+
+    Fields are brought into form where answers are read, so what comes here is rare. It may be a
+    mistake of ours as well, so the log has it as an event of its own, without the values.
+    """
+    faults = [
+        f"{'.'.join(map(str, each['loc']))} ({each['type']})"
+        for each in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    named = "; ".join(faults[:5])
+    log.error("answer.odd", extra={"tool": spec.name, "result": error.title, "fields": named})
+    return BadAnswer(
+        f"The cluster answered with something that {spec.name} cannot show, in its {error.title}:"
+        f" {named}. The rest of the answer is left out with it."
+    )
 
 
 def _shaped(answer: Result | str, notice: str | None) -> CallToolResult:
@@ -165,6 +192,9 @@ async def _logged(spec: ToolSpec, pve: Pve) -> AsyncIterator[None]:
     finally:
         ms = round((time.perf_counter() - began) * 1000, 1)
         fields: dict[str, Any] = {"effect": spec.effect, "ms": ms, "requests": pve.requests}
+        # Where a call ends halfway, this is what tells how far it came.
+        fields |= {"accepted": pve.accepted} if pve.accepted else {}
+        fields |= {"unanswered": pve.unanswered} if pve.unanswered else {}
         log_call(spec.name, level, outcome=outcome, **fields, **pve.notes)
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from proxmox_mcp.pve.errors import Refused
+from proxmox_mcp.toolkit.text import Line
 
 T = TypeVar("T")
 
@@ -38,13 +39,29 @@ class Row(BaseModel):
 class Result(Row):
     """What a tool answers with."""
 
-    notice: str | None = Field(None, description="What to know about this whole answer.")
+    notice: Line | None = Field(None, description="What to know about this whole answer.")
 
 
 class Page(Result):
     """A list that may be cut; where there is more, it says so."""
 
     next_cursor: str | None = Field(None, description="Pass as cursor for the next page.")
+
+
+def readable(
+    rows: Sequence[dict[str, Any]], *needed: str
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Leave out the rows that cannot be listed, and say that there are some.
+
+    Args:
+        rows: What the cluster answered; a field that could not be read is not in its row.
+        needed: The fields without which a row cannot be told from others.
+    """
+    known = [row for row in rows if all(field in row for field in needed)]
+    left_out = len(rows) - len(known)
+    if not left_out:
+        return known, None
+    return known, f"{left_out} entries without a readable {' or '.join(needed)} are left out."
 
 
 def paged(

@@ -21,6 +21,8 @@ _UNSEEN = re.compile(
     "\ud800-\udfff]"  # lone surrogates have no form in UTF-8
 )
 LINE_CHARACTERS = 2_000
+TEXT_CHARACTERS = 20_000
+"""Proxmox keeps no more than 8 KiB of notes, and a command's output is cut before."""
 
 
 def clean(text: object) -> str:
@@ -32,6 +34,11 @@ def clean_line(text: object) -> str:
     """Return *text* as one clean line of bounded length."""
     line = " ".join(clean(text).split("\n"))
     return line if len(line) <= LINE_CHARACTERS else f"{line[:LINE_CHARACTERS]}…"
+
+
+def clean_text(text: object) -> str:
+    """Return clean text of bounded length, over several lines."""
+    return shorten(clean(text), TEXT_CHARACTERS)[0]
 
 
 def shorten(text: str, characters: int) -> tuple[str, int]:
@@ -53,5 +60,5 @@ def fenced(what: str, text: str) -> str:
 Line = Annotated[str, BeforeValidator(clean_line)]
 """A result's field that holds one line of somebody else's words."""
 
-Text = Annotated[str, BeforeValidator(clean)]
+Text = Annotated[str, BeforeValidator(clean_text)]
 """A result's field that holds somebody else's words, over several lines."""

@@ -25,7 +25,7 @@ from proxmox_mcp.pve.locate import Guest, find, locate, vmid_of
 from proxmox_mcp.pve.upid import Upid
 from proxmox_mcp.toolkit.declare import Toolset
 from proxmox_mcp.toolkit.outcome import Outcome, carry_out
-from proxmox_mcp.toolkit.results import Cursor, Number, Page, Row, gib, paged, position
+from proxmox_mcp.toolkit.results import Cursor, Number, Page, Row, gib, paged, position, readable
 from proxmox_mcp.toolkit.text import Line, Text
 from proxmox_mcp.toolkit.time import iso
 
@@ -143,6 +143,7 @@ async def proxmox_backup_list(
     after = position(cursor, int, str, str)
     places, away = await stores.where_backups_lie(pve, storage, node)
     rows, silent = await _of_all(pve, places, await vmid_of(pve, vmid))
+    rows, odd = readable(rows, "volid")
     shown, more = paged(
         rows, lambda row: [-int(row.get("ctime", 0)), row["volid"], row["only_on"]], limit, after
     )
@@ -152,7 +153,7 @@ async def proxmox_backup_list(
         backups=[_row(row) for row in shown],
         next_cursor=more,
         storages_missing=sorted([*away, *silent]) or None,
-        notice=None if rows else f"No backup is visible. {SEEING}",
+        notice=odd or (None if rows else f"No backup is visible. {SEEING}"),
     )
 
 

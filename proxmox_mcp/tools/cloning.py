@@ -4,9 +4,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from proxmox_mcp.pve import stores
+from proxmox_mcp.pve import stores, trace
+from proxmox_mcp.pve.answers import whole
 from proxmox_mcp.pve.condition import condition
-from proxmox_mcp.pve.errors import AlreadyTaken, Refused
+from proxmox_mcp.pve.errors import AlreadyTaken, BadAnswer, Refused
 from proxmox_mcp.pve.fields import (
     AtNode,
     GuestName,
@@ -109,7 +110,10 @@ async def _checked(
 
 
 async def _free_id(pve: Pve) -> int:
-    return int(await pve.send(pve.cluster_api.nextid.get))
+    found = whole(await pve.send(pve.cluster_api.nextid.get))
+    if found is None:
+        raise BadAnswer("/cluster/nextid answered with no id: pass newid. Nothing was changed.")
+    return found
 
 
 @toolset.destroys("Make template", needs="VM.Allocate on /vms/{vmid}")
@@ -131,6 +135,11 @@ async def proxmox_vm_template(
     if names := [str(row["name"]) for row in rows if row["name"] != "current"]:
         raise Refused(f"{guest} has snapshots ({', '.join(names)}): delete them first.")
     if guest.kind == "lxc":
-        await pve.send(guest.api.template.post)  # answers nothing: its task is lost inside Proxmox
+
+        async def is_template() -> bool:
+            return (await condition(pve, guest)).template
+
+        # answers nothing: its task is lost inside Proxmox
+        await trace.or_look(pve, guest.api.template.post, is_template)
         return finished(guest, "is a template now")
     return await carry_out(pve, guest, "made a template", guest.api.template.post, wait=wait)

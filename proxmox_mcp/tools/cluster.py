@@ -34,7 +34,7 @@ class ClusterStatus(Result):
     quorate: bool | None = Field(None, description="Whether changes are possible at all.")
     nodes_online: list[Line]
     nodes_offline: list[Line]
-    guests: dict[str, int] = Field(
+    guests: dict[Line, int] = Field(
         description="How many, by kind and state, as of some ten seconds ago."
     )
     cpus: int

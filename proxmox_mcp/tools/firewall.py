@@ -1,9 +1,12 @@
 """Firewall rules: of a guest, of a node, of the cluster."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from proxmox_mcp.pve import trace
+from proxmox_mcp.pve.bridge import Verb
 from proxmox_mcp.pve.errors import NotAllowed, NotFound, ProxmoxError, Refused
 from proxmox_mcp.pve.fields import AtNode, GuestRef, NodeName, OfKind
 from proxmox_mcp.pve.guard import Pve
@@ -206,7 +209,8 @@ async def proxmox_firewall_rule_create(
     rule: dict[str, Any] = {"type": rule_type, "action": action, "enable": enable}
     rule |= {"proto": proto, "macro": macro, "source": source, "dest": dest, "sport": sport}
     rule |= {"dport": dport, "iface": iface, "log": log, "comment": comment}
-    await pve.send(wall.api.rules.post, **rule)
+    old = [_content(row) for row in before]
+    await _change(pve, wall, wall.api.rules.post, old, lambda now: now[1:] == old, **rule)
     made = await _placed(pve, wall, pos or 0, before)
     return RuleOutcome(
         state="ok",
@@ -215,6 +219,23 @@ async def proxmox_firewall_rule_create(
         rule=_row(made),
         no_effect_because=await _idle(pve, wall) or None,
     )
+
+
+async def _change(
+    pve: Pve,
+    wall: Wall,
+    verb: Verb,
+    before: list[dict[str, Any]],
+    is_it: Callable[[list[dict[str, Any]]], bool],
+    **params: Any,
+) -> None:
+    """Change the rules; where the answer is lost, hold them against those of before."""
+
+    async def has_happened() -> bool | None:
+        now = [_content(row) for row in await pve.rows(wall.api.rules.get)]
+        return False if now == before else (is_it(now) or None)
+
+    await trace.or_look(pve, verb, has_happened, **params)
 
 
 async def _placed(pve: Pve, wall: Wall, pos: int, before: list[dict[str, Any]]) -> dict[str, Any]:
@@ -264,7 +285,9 @@ async def proxmox_firewall_rule_delete(
     if found is None:
         raise NotFound(f"{wall.about} has no rule at position {pos}; it has {len(rows)} rules.")
     sent = digest or found.get("digest")
-    await pve.send(wall.api.rules(str(pos)).delete, digest=sent)
+    old, rest = ([_content(row) for row in rows if row is not without] for without in (None, found))
+    verb = wall.api.rules(str(pos)).delete
+    await _change(pve, wall, verb, old, lambda now: now == rest, digest=sent)
     return RuleOutcome(
         state="ok",
         done=f"{wall.about}: rule at position {pos} deleted; those after it moved up by one.",
@@ -277,7 +300,7 @@ class FirewallOptions(Result):
     """A firewall's options; Proxmox's defaults where nothing is set."""
 
     whose: Line
-    options: dict[str, Line] = Field(description="Only what is set.")
+    options: dict[Line, Line] = Field(description="Only what is set.")
     defaults: dict[str, Line] = Field(description="What holds where nothing is set.")
     no_effect_because: list[Line] | None = None
 

@@ -20,6 +20,7 @@ from proxmox_mcp.toolkit.results import (
     paged,
     percent,
     position,
+    readable,
     short,
 )
 from proxmox_mcp.toolkit.text import Line
@@ -77,7 +78,9 @@ async def proxmox_get_vms(
     proxmox_get_vm_status is live.
     """
     after = position(cursor, int)
-    rows = await pve.rows(pve.cluster_api.resources.get, type="vm")
+    rows, odd = readable(
+        await pve.rows(pve.cluster_api.resources.get, type="vm"), "vmid", "type", "node"
+    )
     wanted = {"node": node, "type": None if type == "all" else type, "status": status, "pool": pool}
     found = [
         row
@@ -91,7 +94,7 @@ async def proxmox_get_vms(
         total=len(found),
         next_cursor=more,
         guests=[_row(row) for row in shown],
-        notice=None if rows else NO_GUESTS,
+        notice=odd or (None if rows else NO_GUESTS),
     )
 
 

@@ -62,8 +62,7 @@ async def proxmox_vm_migrate_check(
     obstacles = await _obstacles(pve, now, target)
     said = {} if now.lock else await _asked(pve, guest, target)  # it fails for a locked guest
     disks = said.get("local_disks", [])
-    blocked = said.get("not_allowed_nodes", said.get("not-allowed-nodes", {})).get(target, {})
-    obstacles += [f"{why}: {', '.join(map(_named, what))}" for why, what in blocked.items() if what]
+    obstacles += _blocked(said, target)
     obstacles += [f"uses {what} of its node" for what in said.get("local_resources", [])]
     if guest.kind == "lxc":
         obstacles += await _unmovable_volumes(pve, guest, target)
@@ -113,6 +112,15 @@ async def _obstacles(pve: Pve, now: Condition, target: str) -> list[str]:
     except ProxmoxError as error:
         found.append(str(error))
     return found
+
+
+def _blocked(said: dict[str, Any], target: str) -> list[str]:
+    nodes = said.get("not_allowed_nodes", said.get("not-allowed-nodes", {}))
+    reasons = nodes.get(target, {})
+    if not isinstance(reasons, dict):
+        return [str(reasons)]
+    listed = {why: what if isinstance(what, list) else [what] for why, what in reasons.items()}
+    return [f"{why}: {', '.join(map(_named, what))}" for why, what in listed.items() if what]
 
 
 async def _unmovable_volumes(pve: Pve, guest: Guest, target: str) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import anyio
 from pydantic import Field
 
+from proxmox_mcp.pve.answers import number
 from proxmox_mcp.pve.errors import ProxmoxError
 from proxmox_mcp.pve.fields import NodeName
 from proxmox_mcp.pve.guard import Pve
@@ -19,6 +20,7 @@ from proxmox_mcp.toolkit.results import (
     paged,
     percent,
     position,
+    readable,
 )
 from proxmox_mcp.toolkit.text import Line
 
@@ -63,11 +65,12 @@ async def proxmox_get_nodes(
     A node that is offline or does not answer is named, and takes nothing else down.
     """
     after = position(cursor, str)
-    rows = await pve.rows(pve.nodes.get)
+    rows, odd = readable(await pve.rows(pve.nodes.get), "node")
     shown, more = paged(rows, lambda row: [str(row["node"])], limit, after)
     online = [row["node"] for row in shown if row.get("status") == "online"]
     loads = await _loads(pve, online)
     return Nodes(
+        notice=odd,
         total=len(rows),
         next_cursor=more,
         nodes=[_row(row, loads.get(row["node"])) for row in shown],
@@ -96,10 +99,10 @@ async def _loads(pve: Pve, nodes: list[str]) -> dict[str, list[float]]:
 
 def _load(status: dict[str, Any]) -> list[float] | None:
     # Three texts such as "0.58"; an odd one must not take the figures beside it down.
-    try:
-        return [float(load) for load in status["loadavg"]]
-    except (KeyError, TypeError, ValueError):
-        return None
+    said = status.get("loadavg")
+    load = [number(each) for each in said] if isinstance(said, list) else []
+    known = [float(each) for each in load if each is not None]
+    return known if known and len(known) == len(load) else None
 
 
 def _row(row: dict[str, Any], load: list[float] | None) -> NodeRow:

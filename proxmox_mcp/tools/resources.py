@@ -1,11 +1,13 @@
 """What a guest has: its configuration and its disks."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from proxmox_mcp.pve import guestconfig, upid
+from proxmox_mcp.pve import guestconfig, trace, upid
+from proxmox_mcp.pve.bridge import wire
 from proxmox_mcp.pve.condition import condition
 from proxmox_mcp.pve.errors import NotFound, Refused
 from proxmox_mcp.pve.fields import AtNode, ConfigKey, DiskKey, GuestRef, OfKind, Wait
@@ -19,13 +21,16 @@ from proxmox_mcp.toolkit.text import Line, Text
 
 toolset = Toolset("resources")
 
+CONTROLS = frozenset({"delete", "revert", "digest"})
+"""What is sent with a change of configuration and is no key of it."""
+
 
 class GuestConfig(Result):
     """A guest's configuration, by what its keys are about."""
 
     guest: Line
-    config: dict[str, dict[str, Text]] = Field(description="By group; secrets are masked.")
-    pending: dict[str, Text] | None = Field(
+    config: dict[str, dict[Line, Text]] = Field(description="By group; secrets are masked.")
+    pending: dict[Line, Text] | None = Field(
         None, description="Values that wait for a full stop and start; empty: to be deleted."
     )
 
@@ -68,7 +73,7 @@ class ConfigOutcome(Outcome):
     destructive: list[Line] | None = Field(
         None, description="Touched keys that stand for a disk, or were taken out."
     )
-    pending: dict[str, Text] | None = Field(
+    pending: dict[Line, Text] | None = Field(
         None, description="What takes effect only after a full stop and start, or a reboot tool."
     )
 
@@ -134,12 +139,27 @@ async def _update(pve: Pve, guest: Guest, sent: Mapping[str, Any], wait: float) 
     # A VM's PUT waits for the work and says nothing of a task; its POST is the task. A container
     # has the PUT only, which answers nothing.
     if guest.kind == "lxc":
-        await pve.send(guest.api.config.put, **sent)
+        shows = partial(_shows, pve, guest, sent)
+        await trace.or_look(pve, guest.api.config.put, shows, **sent)
         return finished(guest, "configuration changed")
     task = await upid.start_if_any(pve, guest.api.config.post, **sent)
     if task is None:
         return finished(guest, "configuration changed")
     return told(await upid.finish(pve, task, wait), guest, "configuration changed")
+
+
+async def _shows(pve: Pve, guest: Guest, sent: Mapping[str, Any]) -> bool | None:
+    """Look whether a container's configuration has become what was sent; None if it is a third."""
+    if (await pve.record(guest.api.config.get)).get("digest") == sent["digest"]:
+        return False
+    rows = await pve.rows(guest.api.pending.get)
+    now = {str(row["key"]): row.get("pending", row.get("value")) for row in rows}
+    gone = {str(row["key"]) for row in rows if row.get("delete")}
+    wanted = {key: value for key, value in sent.items() if key not in CONTROLS}
+    # A container's description comes back with a line break at its end.
+    kept = all(str(now.get(key)).rstrip() == str(value) for key, value in wire(wanted).items())
+    taken = (key for key in str(sent["delete"] or "").split(",") if key)
+    return True if kept and all(key in gone or key not in now for key in taken) else None
 
 
 def _compared(
@@ -170,6 +190,7 @@ async def proxmox_disk_resize(
         str,
         Field(
             pattern=r"^\+?[0-9]+(\.[0-9]+)?[KMGT]?$",
+            max_length=20,
             description="+50G grows it by so much, 100G to so much. It can't shrink.",
         ),
     ],

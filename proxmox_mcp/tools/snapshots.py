@@ -131,7 +131,9 @@ def _in_tree_order(shots: dict[str, dict[str, Any]]) -> list[tuple[str, int]]:
         name, depth = waiting.pop()
         ordered.append((name, depth))
         waiting += [(child, depth + 1) for child in reversed(children.get(name, []))]
-    return ordered
+    # Those that build on each other in a circle have no beginning, and are there all the same.
+    placed = {name for name, _ in ordered}
+    return ordered + [(name, 0) for name in shots if name not in placed]
 
 
 def _row(row: dict[str, Any], depth: int, *, current: bool) -> SnapshotRow:
@@ -209,8 +211,8 @@ class SnapshotConfig(Result):
 
     guest: Line
     snapname: Line
-    config: dict[str, Text] | None = Field(None, description="As it was then.")
-    changed: dict[str, dict[str, Text]] | None = Field(
+    config: dict[Line, Text] | None = Field(None, description="As it was then.")
+    changed: dict[Line, dict[str, Text]] | None = Field(
         None, description="By key, what it was then and what it is now; absent: not set."
     )
 

@@ -7,7 +7,17 @@ from pydantic import Field
 from proxmox_mcp.pve.fields import NodeName
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.toolkit.declare import Toolset
-from proxmox_mcp.toolkit.results import Cursor, Number, Page, Row, gib, paged, percent, position
+from proxmox_mcp.toolkit.results import (
+    Cursor,
+    Number,
+    Page,
+    Row,
+    gib,
+    paged,
+    percent,
+    position,
+    readable,
+)
 from proxmox_mcp.toolkit.text import Line
 
 toolset = Toolset("storage")
@@ -56,9 +66,12 @@ async def proxmox_get_storage(
     """
     after = position(cursor, float, str, str)
     if node is None:
-        rows = _cluster_rows(await pve.rows(pve.cluster_api.resources.get, type="storage"))
+        said = await pve.rows(pve.cluster_api.resources.get, type="storage")
+        known, odd = readable(said, "storage", "node")
+        rows = _cluster_rows(known)
     else:
-        rows = [_node_row(row, node) for row in await pve.rows(pve.nodes(node).storage.get)]
+        known, odd = readable(await pve.rows(pve.nodes(node).storage.get), "storage")
+        rows = [_node_row(row, node) for row in known]
     found = [row for row in rows if content is None or content in row.content]
     shown, more = paged(
         found,
@@ -66,7 +79,7 @@ async def proxmox_get_storage(
         limit,
         after,
     )
-    notice = None if rows else NO_STORAGE
+    notice = odd or (None if rows else NO_STORAGE)
     return Storages(total=len(found), storages=shown, next_cursor=more, notice=notice)
 
 

@@ -13,7 +13,7 @@ from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.pve.locate import locate, vmid_of
 from proxmox_mcp.pve.upid import TaskId, Upid, follow, judge
 from proxmox_mcp.toolkit.declare import Toolset
-from proxmox_mcp.toolkit.results import Cursor, Page, Result, Row, paged, position
+from proxmox_mcp.toolkit.results import Cursor, Page, Result, Row, paged, position, readable
 from proxmox_mcp.toolkit.text import Line, clean_line, fenced
 from proxmox_mcp.toolkit.time import iso
 
@@ -59,7 +59,8 @@ async def proxmox_task_list(
     errors: Annotated[bool, Field(description="Only what failed.")] = False,
     vmid: Annotated[GuestRef | None, Field(description="Only tasks of this guest.")] = None,
     task_type: Annotated[
-        str | None, Field(pattern=r"^[a-z0-9]+$", description="E.g. vzdump, qmstart, qmigrate.")
+        str | None,
+        Field(pattern=r"^[a-z0-9]+$", max_length=60, description="E.g. vzdump, qmstart, qmigrate."),
     ] = None,
     cursor: Cursor = None,
 ) -> Tasks:
@@ -79,9 +80,10 @@ async def proxmox_task_list(
         "limit": min(limit + SPARE_ROWS, 1000),
     }
     found, missing = await (_of_node(pve, node, query) if node else _of_cluster(pve, query))
-    shown, more = paged(found, lambda row: [-row["starttime"], row["upid"]], limit, after)
+    rows, odd = readable(found, "upid", "type", "node", "user", "starttime")
+    shown, more = paged(rows, lambda row: [-row["starttime"], row["upid"]], limit, after)
     tasks = [_row(row) for row in shown]
-    return Tasks(tasks=tasks, next_cursor=more, nodes_missing=missing or None)
+    return Tasks(tasks=tasks, next_cursor=more, nodes_missing=missing or None, notice=odd)
 
 
 Found = tuple[list[dict[str, Any]], list[str]]
@@ -95,7 +97,7 @@ async def _of_node(pve: Pve, node: str, query: Mapping[str, Any]) -> Found:
 async def _of_cluster(pve: Pve, query: Mapping[str, Any]) -> Found:
     # /cluster/tasks knows some 25 tasks a node, takes no filter, and hides all from a token with
     # privilege separation; asking each node has none of these limits.
-    nodes = await pve.rows(pve.nodes.get)
+    nodes, _ = readable(await pve.rows(pve.nodes.get), "node")
     found: list[dict[str, Any]] = []
     missing = [row["node"] for row in nodes if row.get("status") == "offline"]
 
