@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 VERSIONS ?= 3.11 3.12 3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types check format clean
+.PHONY: help demo test test-all lint types check format clean faults soak
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,12 @@ test-all: ## run the suite on every supported Python that is installed
 	  echo "== $$found"; \
 	  $(MAKE) --no-print-directory test PYTHON=$$found VENV=.venv-$$version || exit 1; \
 	done
+
+faults: $(VENV)/ready-dev ## what happens under each fault? prints the table, writes docs/faults.md
+	@$(BIN)/python -m benchmarks.faults
+
+soak: $(VENV)/ready-dev ## 20,000 calls to one server: nothing lost, and its memory flat?
+	@$(BIN)/python -m benchmarks.soak
 
 lint: $(VENV)/ready-dev ## check style and format
 	@$(BIN)/ruff check .
