@@ -132,6 +132,10 @@ class Bridge:
         """
         return await self._in_thread(partial(self._send, verb, wire(params)))
 
+    async def aside(self, work: Callable[[], Any]) -> Any:
+        """Do heavy work on an answer in a worker thread, beside the event loop."""
+        return await to_thread.run_sync(work, abandon_on_cancel=True)
+
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
         return await to_thread.run_sync(work, limiter=self._threads, abandon_on_cancel=True)
 

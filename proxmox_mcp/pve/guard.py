@@ -42,6 +42,13 @@ Report = Callable[[float, float | None, str], Awaitable[None]]
 """Tell whoever asked how far a wait has come: done, total if known, and a line of words."""
 
 
+Shape = Callable[[Any, str], Any]
+"""Check an answer of a path, and bring it into form."""
+
+MANY_ROWS = 300
+"""More than these take so long to bring into form that the event loop would be felt to stop."""
+
+
 class Bucket:
     """A token bucket: *burst* requests at once, then *rate* a second.
 
@@ -187,24 +194,37 @@ class Pve:
         self, verb: Verb, /, *, max_age: float = 0, **params: Any
     ) -> list[dict[str, Any]]:
         """Read a list of objects; *max_age* seconds of age are good enough."""
-        return as_rows(await self._read(verb, max_age, params), target(verb)[1])
+        rows: list[dict[str, Any]] = await self._read(verb, max_age, params, as_rows)
+        return rows
 
     async def record(self, verb: Verb, /, *, max_age: float = 0, **params: Any) -> dict[str, Any]:
         """Read one object; *max_age* seconds of age are good enough."""
-        return as_record(await self._read(verb, max_age, params), target(verb)[1])
+        record: dict[str, Any] = await self._read(verb, max_age, params, as_record)
+        return record
 
-    async def _read(self, verb: Verb, max_age: float, params: dict[str, Any]) -> Any:
+    async def _read(self, verb: Verb, max_age: float, params: dict[str, Any], shape: Shape) -> Any:
         if not max_age:
-            return await self.send(verb, **params)
+            return await self._shaped(verb, params, shape)
         key = f"{target(verb)[1]} {sorted(wire(params).items())}"
         kept = self.cluster.memory.setdefault(key, Remembered())
         async with kept.lock:
             if self.cluster.clock() - kept.at <= max_age:
                 self.remembered = True
             else:
-                kept.answer = await self.send(verb, **params)
+                kept.answer = await self._shaped(verb, params, shape)
                 kept.at = self.cluster.clock()
         return kept.answer
+
+    async def _shaped(self, verb: Verb, params: dict[str, Any], shape: Shape) -> Any:
+        answer = await self.send(verb, **params)
+        work = functools.partial(shape, answer, target(verb)[1])
+        many = isinstance(answer, list) and len(answer) > MANY_ROWS
+        return await self.aside(work) if many else work()
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Do heavy work on an answer in a thread, so that nobody else's call stands still."""
+        done: T = await self.cluster.bridge.aside(work)
+        return done
 
     def forget(self) -> None:
         """Drop what is remembered, so that the next read asks the cluster."""

@@ -10,6 +10,7 @@ comes from the cluster's file system and does not lag.
 """
 
 import difflib
+import functools
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -68,7 +69,7 @@ async def locate(
     if not found and isinstance(ref, str):
         found = _matching(await _named(pve, rows), ref)
     if not found:
-        raise NotFound(_missing(rows, ref))
+        raise NotFound(await pve.aside(functools.partial(_missing, rows, ref)))
     if len(found) > 1:
         listed = "; ".join(map(_line, found))
         raise Refused(f"{len(found)} guests are called {ref}: {listed}. Pass the vmid instead.")

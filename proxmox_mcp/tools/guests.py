@@ -82,16 +82,20 @@ async def proxmox_get_vms(
         await pve.rows(pve.cluster_api.resources.get, type="vm"), "vmid", "type", "node"
     )
     wanted = {"node": node, "type": None if type == "all" else type, "status": status, "pool": pool}
-    found = [
-        row
-        for row in rows
-        if all(row.get(key) == value for key, value in wanted.items() if value is not None)
-        and (name is None or fnmatchcase(row.get("name", "").lower(), name.lower()))
-        and (tag is None or tag.lower() in _tags(row))
-    ]
-    shown, more = paged(found, lambda row: [row["vmid"]], limit, after)
+
+    def found() -> list[dict[str, Any]]:
+        return [
+            row
+            for row in rows
+            if all(row.get(key) == value for key, value in wanted.items() if value is not None)
+            and (name is None or fnmatchcase(row.get("name", "").lower(), name.lower()))
+            and (tag is None or tag.lower() in _tags(row))
+        ]
+
+    matching = await pve.aside(found)
+    shown, more = paged(matching, lambda row: [row["vmid"]], limit, after)
     return Guests(
-        total=len(found),
+        total=len(matching),
         next_cursor=more,
         guests=[_row(row) for row in shown],
         notice=odd or (None if rows else NO_GUESTS),
