@@ -32,9 +32,12 @@ INSTRUCTIONS = """\
 Runs a Proxmox VE cluster: virtual machines (qemu) and containers (lxc).
 - "Is everything all right?": proxmox_get_cluster_status. One node down never hides the rest.
 - Find guests: proxmox_get_vms (name pattern, status, tag, pool, node). Live: proxmox_get_vm_status.
-- Name a guest by vmid or by name; leave node and type out, they are found, and refused if wrong.
-- Long work is a task with an id (UPID). proxmox_task_status with wait follows it to its end with \
-progress; proxmox_task_list finds it again; proxmox_task_log says why it failed.
+- vmid takes a guest's id or its name; leave node and type out, they are found, and refused if wrong.
+- A change waits for its task (wait, in seconds) and says how it ended; one call is the whole job. \
+state "running" means not finished: go on with proxmox_task_status. "already" means nothing was sent.
+- Before a risky change: proxmox_snapshot_create or proxmox_backup_create; back: \
+proxmox_snapshot_rollback, proxmox_backup_restore. Before moving: proxmox_vm_migrate_check.
+- What was done, and why it failed: proxmox_task_list, proxmox_task_log.
 - An answer is complete unless it has next_cursor: pass that as cursor for more.
 - Errors say what to do next. Read them before repeating a change: it may have happened.
 - Elevated tools (node details, commands inside a VM) are listed only where the administrator set \
