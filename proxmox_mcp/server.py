@@ -32,9 +32,9 @@ INSTRUCTIONS = """\
 Runs a Proxmox VE cluster: virtual machines (qemu) and containers (lxc).
 - "Is everything all right?": proxmox_get_cluster_status. One node down never hides the rest.
 - Find guests: proxmox_get_vms (name pattern, status, tag, pool, node). Live: proxmox_get_vm_status.
-- vmid takes a guest's id or its name; leave node and type out, they are found, and refused if wrong.
+- vmid takes a guest's id or name; leave node and type out, they are found, and refused if wrong.
 - A change waits for its task (wait, in seconds) and says how it ended; one call is the whole job. \
-state "running" means not finished: go on with proxmox_task_status. "already" means nothing was sent.
+state "running" is not finished: go on with proxmox_task_status. "already": nothing was sent.
 - Before a risky change: proxmox_snapshot_create or proxmox_backup_create; back: \
 proxmox_snapshot_rollback, proxmox_backup_restore. Before moving: proxmox_vm_migrate_check.
 - What was done, and why it failed: proxmox_task_list, proxmox_task_log.
