@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 Verb = Callable[..., Any]
 """A bound final verb of proxmoxer's chain, e.g. ``api.nodes("pve1").status.get``."""
 
-UNAUTHORIZED = 401
-
 
 def target(verb: Verb) -> tuple[str, str]:
     """Return method and API path of a verb, e.g. ``("GET", "/nodes/pve1/status")``."""
