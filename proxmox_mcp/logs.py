@@ -16,20 +16,19 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TextIO
-from urllib.parse import quote, quote_plus
 
 from platformdirs import user_log_dir
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pythonjsonlogger.core import RESERVED_ATTRS, merge_record_extra
 from pythonjsonlogger.json import JsonFormatter
 
-MASK: Final = "***"
+from proxmox_mcp.redaction import Redactor, shown
 
 # At INFO proxmoxer prints request bodies, at DEBUG urllib3 prints URLs with their queries and the
 # mcp package prints whole requests: arguments of our tools, passwords among them.
@@ -72,113 +71,6 @@ class LogSettings(BaseModel):
     backups: int = Field(default=3, ge=1)  # with 0 the standard library never rotates at all
 
 
-# --- redaction -------------------------------------------------------------------------------
-
-_SECRET_KEY = re.compile(
-    r"passw|passphrase|secret|ticket|authorization|csrf|cookie|sshkey|credential"
-    r"|(private|api)[-_]?key|target[-_]endpoint|(^|[-_])(token|token[-_]value|otp)$",
-    re.IGNORECASE,
-)
-# Every repetition has an end or a fixed beginning: a long blob without blanks must not take time
-# that grows with its square.
-_FULL_ID = r"(?<![\w.+-])[\w.+-]{1,64}@[\w.-]{1,64}![\w.-]{1,64}"
-_QUOTE = r"\\*['\"]"  # a repr inside a repr, or JSON inside JSON, has backslashes before it
-_PATTERNS: Final = tuple(
-    (re.compile(pattern, re.IGNORECASE), replacement)
-    for pattern, replacement in (
-        (r"(PVEAPIToken\s*[=:]\s*)[^\s'\",;]+", rf"\1{MASK}"),
-        (rf"(\bauthorization(?:{_QUOTE})?\s*[:=]\s*b?(?:{_QUOTE})?)[^'\"\r\n]+", rf"\1{MASK}"),
-        (rf"(cookie(?:{_QUOTE})?\s*[:=]\s*b?(?:{_QUOTE})?)[^'\"\r\n]+", rf"\1{MASK}"),
-        (rf"(csrf\w{{0,32}}(?:{_QUOTE})?\s*[:=]\s*b?(?:{_QUOTE})?)[^\s'\",;]+", rf"\1{MASK}"),
-        # tickets, plain and as they stand in a cookie
-        (r"\b(P(?:VE|MG|BS)\w{0,16}:)[^\s:'\"]+@[^\s:'\"]+:[^\s'\",;]+", rf"\1{MASK}"),
-        (r"\b(P(?:VE|MG|BS)\w{0,16}%3A)[^\s'\",;&]+", rf"\1{MASK}"),
-        # full tokens, with = as PVE writes them and with : as PBS does
-        (rf"({_FULL_ID}=)[^\s'\",;&]+", rf"\1{MASK}"),
-        (rf"({_FULL_ID}:)[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}", rf"\1{MASK}"),
-        # key=value and 'key': 'value', as bodies and reprs print them; prose after a colon stays
-        (
-            (
-                r"(passw(?:or)?d|token_value|secret|otp|ticket|sshkeys|target-endpoint)"
-                rf"((?:{_QUOTE})?\s*=\s*|{_QUOTE}\s*:\s*|:\s*(?={_QUOTE}))"
-                r"\\*(?:\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|[^\s,;&)}\]]+)"
-            ),
-            rf"\1\2{MASK}",
-        ),
-        (r"(?<=://)[^/\s@:'\"]+:[^/\s@'\"]+(?=@)", MASK),
-    )
-)
-_HAS_PAIR: Final = re.compile(r"[=:]|%3A", re.IGNORECASE)  # every pattern above needs one
-_DEEPEST: Final = 8  # a structure that contains itself ends here
-_WIDEST_INT: Final = 1024  # bits; Python refuses to print very long integers
-
-
-class Redactor:
-    """Turns any value into plain JSON data without secrets; never raises."""
-
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        # shorter ones would blacken half of every line
-        known = {secret for secret in secrets if len(secret) >= 4}  # noqa: PLR2004
-        forms = {
-            form(secret)
-            for secret in known
-            for form in (str, quote_plus, lambda s: quote(s, safe=""), lambda s: repr(s)[1:-1])
-        }
-        longest_first = sorted(forms, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, longest_first))) if forms else None
-
-    def text(self, text: str) -> str:
-        """Mask known secrets first, then whatever looks like one."""
-        if self._known:
-            text = self._known.sub(MASK, text)
-        # most keys and values hold no pair; passing them by makes a line three times cheaper
-        if not _HAS_PAIR.search(text):
-            return text
-        for pattern, replacement in _PATTERNS:
-            text = pattern.sub(replacement, text)
-        return text
-
-    def value(self, value: object, *, depth: int = 0) -> Any:
-        """Mask by key at any depth and by content in every text."""
-        match value:
-            case None | bool():
-                return value
-            case int() | float():
-                return self._number(value)
-            case Mapping() | list() | tuple() | set() | frozenset() if depth >= _DEEPEST:
-                return "<too deep>"
-            case Mapping():
-                return self._mapping(value, depth)
-            case list() | tuple() | set() | frozenset():
-                return [self.value(item, depth=depth + 1) for item in value]
-        return self.text(_shown(value))
-
-    def _number(self, value: float) -> float | str:
-        if isinstance(value, int) and value.bit_length() > _WIDEST_INT:
-            return f"<integer of {value.bit_length()} bits>"
-        shown = str(value)
-        clean = self.text(shown)  # a one-time password may well be a number
-        is_json = value - value == 0  # nan and the infinities are none
-        return value if is_json and clean == shown else clean
-
-    def _mapping(self, mapping: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-        clean = dict[str, Any]()
-        for key, value in mapping.items():
-            name = self.text(_shown(key))
-            hidden = _SECRET_KEY.search(name) and not isinstance(value, bool | None)
-            clean[name] = MASK if hidden else self.value(value, depth=depth + 1)
-        return clean
-
-
-def _shown(value: object) -> str:
-    try:
-        if isinstance(value, bytes | bytearray):
-            return value.decode("utf-8", "backslashreplace")
-        return str(value)
-    except Exception:  # noqa: BLE001  a broken __str__ must not cost the line
-        return f"<{type(value).__name__} that cannot be shown>"
-
-
 # --- formatters ------------------------------------------------------------------------------
 
 
@@ -189,7 +81,7 @@ def _settled(record: logging.LogRecord) -> logging.LogRecord:
         try:
             record.msg = record.getMessage()
         except Exception:  # noqa: BLE001  any __str__ or format error may come out of here
-            record.msg = f"{_shown(record.msg)} (arguments do not fit)"
+            record.msg = f"{shown(record.msg)} (arguments do not fit)"
         record.args = ()
     return record
 
@@ -246,7 +138,7 @@ class ShortLine(logging.Formatter):
         words = [] if isinstance(record.msg, dict) else [record.msg]
         words += [f"{key}={value}" for key, value in self._redactor.value(fields).items()]
         if record.exc_info and record.exc_info[1]:
-            words.append(f"({type(record.exc_info[1]).__name__}: {_shown(record.exc_info[1])})")
+            words.append(f"({type(record.exc_info[1]).__name__}: {shown(record.exc_info[1])})")
         line = " ".join(self._redactor.text(" ".join(words)).split())
         line = line if len(line) <= self._LONGEST else f"{line[: self._LONGEST]}..."
         return f"proxmox-mcp: {record.levelname.lower()}: {line}"

@@ -15,12 +15,15 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, InputRequiredResult
 
 from proxmox_mcp import __version__
-from proxmox_mcp.config import Settings
+from proxmox_mcp.config import ConfigError, Settings
 from proxmox_mcp.pve.bridge import Bridge
 from proxmox_mcp.pve.connection import Connection
 from proxmox_mcp.pve.guard import Cluster
+from proxmox_mcp.redaction import Redactor
+from proxmox_mcp.toolkit.audit import Trail
 from proxmox_mcp.toolkit.bind import State, bind, checked, log_call
 from proxmox_mcp.toolkit.declare import ToolSpec
+from proxmox_mcp.toolkit.overseer import Watch
 from proxmox_mcp.tools import TOOLS
 
 if TYPE_CHECKING:
@@ -46,13 +49,7 @@ allow_elevated.
 """
 
 DEMO_NOTICE = "Simulated cluster: nothing in this answer is real."
-
-ELEVATED = "it needs allow_elevated = true in the settings, or PROXMOX_ALLOW_ELEVATED=true"
-
-
-def why_withheld(spec: ToolSpec, settings: Settings) -> str | None:
-    """Say why a tool is not offered under these settings, and what would turn it on."""
-    return ELEVATED if spec.elevated and not settings.allow_elevated else None
+DRY_NOTICE = "Dry run: this server sends no change."
 
 
 class ProxmoxServer(MCPServer[State]):
@@ -62,8 +59,16 @@ class ProxmoxServer(MCPServer[State]):
         withheld: Why each tool that exists is not offered.
     """
 
-    def __init__(self, specs: Iterable[ToolSpec], withheld: dict[str, str], **options: Any) -> None:
-        tools = [bind(spec) for spec in sorted(specs, key=lambda spec: spec.name)]
+    def __init__(
+        self,
+        specs: Iterable[ToolSpec],
+        withheld: dict[str, str],
+        *,
+        strict: bool = False,
+        **options: Any,
+    ) -> None:
+        ordered = sorted(specs, key=lambda spec: spec.name)
+        tools = [bind(spec, strict=strict) for spec in ordered]
         names = [tool.name for tool in tools]
         if twice := {name for name in names if names.count(name) > 1}:
             # The SDK would keep the first and only log it.
@@ -84,7 +89,12 @@ class ProxmoxServer(MCPServer[State]):
             named = checked(self._offered(name), arguments)
         except ToolError as error:
             effect = next((spec.effect for spec in TOOLS if spec.name == name), "unknown")
-            refused = {"effect": effect, "ms": 0.0, "requests": 0, "why": str(error)}
+            refused: dict[str, Any] = {
+                "effect": effect,
+                "ms": 0.0,
+                "requests": 0,
+                "why": str(error),
+            }
             log_call(name, outcome="refused", **refused)
             raise
         try:
@@ -116,17 +126,26 @@ def build(settings: Settings, *, adapter: "BaseAdapter | None" = None) -> Proxmo
     Args:
         settings: What was configured.
         adapter: A transport in place of HTTPS, for tests.
+
+    Raises:
+        ConfigError: The settings name a tool or toolset that does not exist.
     """
-    withheld = {spec.name: why for spec in TOOLS if (why := why_withheld(spec, settings))}
+    policy = settings.policy
+    if faults := policy.faults(TOOLS):
+        raise ConfigError(f"{setting}: {said}" for setting, said in faults.items())
+    withheld = {spec.name: why for spec in TOOLS if (why := policy.withholds(spec))}
     offered = [spec for spec in TOOLS if spec.name not in withheld]
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[State]) -> AsyncIterator[State]:
-        yield State(_cluster(settings, adapter), DEMO_NOTICE if settings.demo else None)
+        cluster = _cluster(settings, adapter)
+        notices = [DEMO_NOTICE] * settings.demo + [DRY_NOTICE] * policy.dry_run
+        yield State(cluster, " ".join(notices) or None, _watch(settings, cluster))
 
     return ProxmoxServer(
         offered,
         withheld,
+        strict=policy.confirm == "strict",
         name="proxmox",
         title="Proxmox VE",
         version=__version__,
@@ -145,5 +164,22 @@ def _cluster(settings: Settings, adapter: "BaseAdapter | None") -> Cluster:
         adapter = adapter or simulator.SimulatorAdapter(simulator.Cluster())
     if connection is None:
         raise ValueError("settings without a connection are for the demo only")
-    parallel = settings.limits.max_parallel
-    return Cluster(Bridge(connection, max_parallel=parallel, adapter=adapter), settings.limits)
+    bridge = Bridge(
+        connection,
+        max_parallel=settings.limits.max_parallel,
+        adapter=adapter,
+        gate=settings.policy.gate(TOOLS),
+    )
+    return Cluster(bridge, settings.limits, rules=settings.policy.rules)
+
+
+def _watch(settings: Settings, cluster: Cluster) -> Watch:
+    connection = cluster.bridge.connection
+    return Watch(
+        settings.policy,
+        Trail(settings.trail),
+        Redactor(connection.secrets),
+        profile=settings.profile,
+        cluster="demo" if settings.demo else connection.address,
+        token=connection.identity,
+    )

@@ -16,6 +16,7 @@ from proxmox_mcp.pve import trace, upid
 from proxmox_mcp.pve.bridge import Bridge
 from proxmox_mcp.pve.connection import Connection, Limits
 from proxmox_mcp.pve.guard import Cluster, Pve
+from proxmox_mcp.toolkit.policy import Policy
 from tests import pve_schema
 
 FAST = Limits(retry_delay=0)
@@ -112,7 +113,9 @@ def connect(cluster: simulator.Cluster) -> Connect:
 def serve(cluster: simulator.Cluster, **settings: Any) -> server.ProxmoxServer:
     """Assemble the real server on a simulated cluster, with elevated tools."""
     credentials: dict[str, Any] = settings.pop("credentials", simulator.CREDENTIALS)
-    chosen: dict[str, Any] = {"allow_elevated": True, "limits": FAST} | settings
+    said: dict[str, Any] = {"allow_elevated": True} | settings
+    policy = {name: said.pop(name) for name in list(said) if name in Policy.model_fields}
+    chosen: dict[str, Any] = {"limits": FAST, "policy": Policy(**policy)} | said
     return server.build(
         Settings(connection=Connection(**credentials), **chosen),
         adapter=simulator.SimulatorAdapter(cluster),

@@ -9,13 +9,14 @@ PACKAGE = Path(__file__).resolve().parents[1] / "proxmox_mcp"
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
-    "cli": {"server", "config", "logs", "tools"},
-    "server": {"config", "tools", "toolkit", "pve", "simulator"},
-    "config": {"logs", "pve"},  # its value is made of the values that those layers want
-    "logs": set(),
+    "cli": {"server", "config", "logs", "tools", "toolkit", "pve"},
+    "server": {"config", "tools", "toolkit", "pve", "redaction", "simulator"},
+    "config": {"logs", "toolkit", "pve"},  # its value is made of the values that those layers want
+    "logs": {"redaction"},
     "tools": {"toolkit", "pve"},
-    "toolkit": {"pve"},
+    "toolkit": {"pve", "redaction"},
     "pve": set(),
+    "redaction": set(),
     "simulator": set(),
     "__init__": set(),
 }
@@ -30,7 +31,12 @@ PVE = [
     "ha",
     "locate",
     "guard",
+    "bounds",
+    "oversight",
+    "rules",
     "bridge",
+    "gate",
+    "bucket",
     "circuit",
     "session",
     "transport",

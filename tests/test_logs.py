@@ -17,6 +17,7 @@ import pytest
 from pydantic import ValidationError
 
 from proxmox_mcp import logs
+from proxmox_mcp.redaction import Redactor
 
 SECRET = "7f3c1b9e-aaaa-bbbb-cccc-0123456789ab"
 ODD_SECRET = 'pa"ss\\wörd &1'
@@ -315,7 +316,7 @@ def test_a_very_short_secret_does_not_blacken_every_line(written: Written) -> No
 
 
 def test_a_long_blob_is_searched_for_secrets_in_no_time() -> None:
-    redactor = logs.Redactor([SECRET])
+    redactor = Redactor([SECRET])
     blobs = ["x" * 300_000, "csrf" * 75_000, "a.b@" * 75_000, "PVE" * 100_000, "'\\" * 150_000]
 
     began = time.perf_counter()

@@ -5,7 +5,6 @@ import textwrap
 from typing import TypedDict
 
 from proxmox_mcp.config import Settings
-from proxmox_mcp.server import why_withheld
 from proxmox_mcp.tools import TOOLS
 
 COLUMNS = 80
@@ -31,9 +30,9 @@ def entries(settings: Settings) -> list[Entry]:
             title=spec.title,
             toolset=spec.toolset,
             effect=spec.effect,
-            needs=spec.needs,
-            on=why_withheld(spec, settings) is None,
-            off_because=why_withheld(spec, settings),
+            needs="; ".join(need.text for need in spec.needs),
+            on=settings.policy.withholds(spec) is None,
+            off_because=settings.policy.withholds(spec),
         )
         for spec in TOOLS
     ]

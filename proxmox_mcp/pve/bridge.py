@@ -3,6 +3,7 @@
 Rule 1: no other module starts threads for the API.
 Rule 2: only the final verb runs in a thread; attribute access on proxmoxer's chain joins a URL.
 Rule 3: this module does not know what a tool is, and decides nothing about repeating a call.
+Rule 4: a change that the gate does not let pass never leaves, whoever sends it.
 
 One ``ProxmoxAPI`` serves a cluster: measured with 40 threads it gave no error and no mixed-up
 answer, and it shares its connections. The limiter is our own: anyio's default one belongs to the
@@ -23,7 +24,8 @@ from anyio import to_thread
 
 from proxmox_mcp.pve.circuit import Circuit
 from proxmox_mcp.pve.connection import Connection
-from proxmox_mcp.pve.errors import NotAuthenticated, ProxmoxError, Unreachable, refusal
+from proxmox_mcp.pve.errors import NotAuthenticated, ProxmoxError, Refused, Unreachable, refusal
+from proxmox_mcp.pve.gate import Gate
 
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
@@ -75,6 +77,7 @@ class Bridge:
         max_parallel: How many requests may be under way at once.
         adapter: A transport in place of HTTPS: the simulated cluster, or a test's.
         circuit: Whether the cluster is worth asking now.
+        gate: Which changes may leave.
     """
 
     def __init__(
@@ -84,8 +87,10 @@ class Bridge:
         max_parallel: int = 8,
         adapter: "BaseAdapter | None" = None,
         circuit: Circuit | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.connection = connection
+        self.gate = gate or Gate()
         self._doors = [Door(each) for each in connection.each_host()]
         self._current = 0
         self._adapter = adapter
@@ -138,6 +143,8 @@ class Bridge:
         return await to_thread.run_sync(work, limiter=self._threads, abandon_on_cancel=True)
 
     def _send(self, verb: Verb, params: dict[str, Any]) -> Any:
+        if forbidden := self.gate.refusal(*target(verb), params):
+            raise Refused(forbidden)
         if why := self._circuit.refusal():
             error = Unreachable(f"{self._named()} {why}. Nothing was sent.", transient=False)
             error.silent = True

@@ -71,6 +71,24 @@ async def condition(pve: Pve, guest: Guest) -> Condition:
     )
 
 
+async def unprotected(pve: Pve, guest: Guest) -> dict[str, Any]:
+    """Return a guest's configuration, after making sure that nothing keeps it from losing data.
+
+    Proxmox's own ``protection`` keeps a guest and its disks from being removed. Here it stands
+    for whatever of the guest would be gone for good.
+
+    Raises:
+        Refused: It is protected.
+    """
+    config = await pve.record(guest.api.config.get)
+    if str(config.get("protection", 0)) == "1":
+        raise Refused(
+            f"{guest} is protected (its option protection): nothing of it may be lost. Where that"
+            " is not meant any more, take the option off first. Nothing was changed."
+        )
+    return config
+
+
 def state(now: dict[str, Any]) -> State:
     """Name a guest's state from its ``status/current``.
 

@@ -5,7 +5,9 @@ ProxmoxError
 ├─ NotAllowed        the token lacks a privilege; ``privilege`` and ``path`` name it when known
 ├─ NotFound          no such guest, node, storage, snapshot or task
 ├─ Refused           Proxmox said no: locked, wrong state, bad parameter
-│  └─ AlreadyTaken   the id or name is in use
+│  ├─ AlreadyTaken   the id or name is in use
+│  └─ NotConfirmed   a loss was to be confirmed, and was not
+├─ NotRecorded       the audit trail cannot be written, so nothing was changed
 ├─ Unsupported       this version of Proxmox has no such call
 ├─ Unreachable       no answer, and nothing was changed: DNS, TLS, timeout, node down
 │  └─ Untrusted      the host's certificate is not believed
@@ -68,6 +70,14 @@ class Refused(ProxmoxError):
 
 class AlreadyTaken(Refused):
     """The id or name is in use; another one may work."""
+
+
+class NotConfirmed(Refused):
+    """A loss was to be confirmed, and was not, whoever did not do it."""
+
+
+class NotRecorded(ProxmoxError):
+    """The audit trail cannot be written, so the change was not made."""
 
 
 class Unsupported(ProxmoxError):

@@ -5,16 +5,18 @@ write that certainly never left (no connection was made) counts as not sent.
 Rule 2: the rate limit counts requests, not calls, and is one for the cluster. A call waits its turn
 and gives up at once when the turn would come too late.
 Rule 3: whatever must hold for every request stands here or below, where no tool can forget it.
+Rule 4: a change passes, in this order: the gate (what this server may change at all), the rules
+over guests and nodes, the end of a dry run, and the audit trail. Where one says no, nothing leaves.
+Rule 5: what loses something for good leaves only after its tool has had the loss confirmed, or has
+said that nothing is lost.
 
-Retrying is tenacity's, which is better tested than a loop of ours; what may be retried is ours. The
-token bucket is ours: the libraries for it wait without being able to say how long it would take,
-and so could not refuse at once.
+Retrying is tenacity's, which is better tested than a loop of ours; what may be retried is ours.
 """
 
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -30,9 +32,21 @@ from tenacity import (
 )
 
 from proxmox_mcp.pve.answers import as_record, as_rows
+from proxmox_mcp.pve.bounds import Bounds
 from proxmox_mcp.pve.bridge import Bridge, Verb, target, wire
+from proxmox_mcp.pve.bucket import Bucket
 from proxmox_mcp.pve.connection import Limits
-from proxmox_mcp.pve.errors import NotFound, OutcomeUnknown, ProxmoxError, TooBusy, Unreachable
+from proxmox_mcp.pve.errors import (
+    NotFound,
+    OutcomeUnknown,
+    ProxmoxError,
+    Refused,
+    TooBusy,
+    Unreachable,
+)
+from proxmox_mcp.pve.gate import NO_LOSSES, loses
+from proxmox_mcp.pve.oversight import Loss, Nobody, OnlyPlanned, Oversight, Sent
+from proxmox_mcp.pve.rules import Rules
 
 log = logging.getLogger(__name__)
 
@@ -49,38 +63,6 @@ MANY_ROWS = 300
 """More than these take so long to bring into form that the event loop would be felt to stop."""
 
 
-class Bucket:
-    """A token bucket: *burst* requests at once, then *rate* a second.
-
-    Pure bookkeeping on a clock that is passed in; it never sleeps.
-    """
-
-    def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic):
-        self._rate = rate
-        self._burst = burst
-        self._clock = clock
-        self._tokens = float(burst)
-        self._at = clock()
-
-    def take(self, patience: float) -> float | None:
-        """Take a token, in advance if need be, and return the seconds to wait before using it.
-
-        Returns None, and takes nothing, where that would be longer than *patience*.
-        """
-        now = self._clock()
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
-        self._at = now
-        wait = max(0.0, (1 - self._tokens) / self._rate)
-        if wait > patience:
-            return None
-        self._tokens -= 1
-        return wait
-
-    def put_back(self) -> None:
-        """Return a token that was taken and not used."""
-        self._tokens += 1
-
-
 @dataclass
 class Remembered:
     """An answer kept for seconds, and the lock that makes callers share one request for it."""
@@ -91,13 +73,19 @@ class Remembered:
 
 
 class Cluster:
-    """What all calls to one cluster share: the bridge, the rate limit, and answers just read."""
+    """What all calls to one cluster share: bridge, rate limit, rules, and answers just read."""
 
     def __init__(
-        self, bridge: Bridge, limits: Limits, clock: Callable[[], float] = time.monotonic
+        self,
+        bridge: Bridge,
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        rules: Rules | None = None,
     ) -> None:
         self.bridge = bridge
         self.limits = limits
+        self.rules = rules or Rules()
         self.clock = clock
         self.bucket = Bucket(limits.rate_per_second, limits.rate_burst, clock)
         self.memory: dict[str, Remembered] = {}
@@ -114,10 +102,35 @@ class Pve:
         remembered: Whether an answer from memory was used.
         notes: What the log should know of this call, e.g. ``guest`` and ``upid``.
         report: Where progress goes; None where nobody listens.
+        oversight: Who confirms losses, and who writes changes down.
+        changing: Whether the call is to change something, so that a guest that may only be read is
+            refused as soon as it is found.
+        dry_run: Whether the call ends where its first change would leave.
+        about: The guest that the call is about, once it is found.
+        purpose: What the next change is for, in words.
+        lost: What the change loses, once that is known.
+        afterwards: What would follow the first change, for a dry run to tell.
     """
 
-    def __init__(self, cluster: Cluster, report: Report | None = None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        report: Report | None = None,
+        oversight: Oversight | None = None,
+        *,
+        changing: bool = False,
+        dry_run: bool = False,
+    ) -> None:
         self.cluster = cluster
+        self.oversight = oversight or Nobody()
+        self.changing = changing
+        self.dry_run = dry_run
+        self.bounds = Bounds(cluster.rules, self)
+        self.about: dict[str, Any] = {}
+        self.purpose = ""
+        self.lost: Loss | None = None
+        self.afterwards: list[Sent] = []
+        self._settled = oversight is None
         self.requests = 0
         self.accepted: list[str] = []
         self.unanswered: str | None = None
@@ -171,9 +184,16 @@ class Pve:
         Raises:
             ProxmoxError: Whatever kept the answer from being a good one.
         """
+        method, path = target(verb)
+        if method == "GET":
+            await self.bounds.may_read(path, params, self.identity)
+        else:
+            await self._may_change(method, path, wire(params))
+        return await self._sent(verb, params, reading=method == "GET" and not once)
+
+    async def _sent(self, verb: Verb, params: Mapping[str, Any], *, reading: bool) -> Any:
         await self._turn()
         method, path = target(verb)
-        reading = method == "GET" and not once
         self._writes += not reading
         self.requests += 1
         self.unanswered = None if reading else f"{method} {path}"
@@ -190,12 +210,56 @@ class Pve:
             self.accepted.append(f"{method} {path}")
         return answer
 
+    async def may_lose(self, loss: Loss | None) -> None:
+        """Have confirmed what the next change loses for good; None where it loses nothing.
+
+        Raises:
+            Refused: It is not confirmed, or losses are switched off.
+        """
+        self.lost = loss
+        if loss and not self.cluster.bridge.gate.losses:
+            raise Refused(f"{loss.question} {NO_LOSSES}")
+        if loss and not self.dry_run:
+            confirmed = self.oversight.confirm(loss)
+            self.notes |= {"confirmed": confirmed} if confirmed else {}
+        self._settled = True
+
+    async def _may_change(self, method: str, path: str, params: dict[str, Any]) -> None:
+        change = Sent(method, path, params)
+        if why := self.cluster.bridge.gate.refusal(method, path, params):
+            raise Refused(why)
+        await self.bounds.may_change(path, params)
+        if self.dry_run:
+            raise OnlyPlanned((change, *self.afterwards))
+        if loses(method, path, params) and not self._settled:
+            raise AssertionError(f"{change} loses something, and nobody has been asked")
+        await self.oversight.record(change)
+
+    async def guests(self, max_age: float) -> list[dict[str, Any]]:
+        """Return the cluster's whole list of guests, whatever the rules show of it."""
+        verb = self.cluster_api.resources.get
+        rows: list[dict[str, Any]] = await self._read(verb, max_age, {"type": "vm"}, as_rows)
+        return rows
+
+    async def config(self, node: str, kind: str, vmid: int) -> Mapping[str, Any]:
+        """Return a guest's configuration, whatever the rules say of it."""
+        verb = self.nodes(node)(kind)(vmid).config.get
+        return as_record(await self._sent(verb, {}, reading=True), target(verb)[1])
+
+    async def archived(self, node: str, volume: str) -> str:
+        """Return the configuration that a backup holds, as text; nothing where none is shown."""
+        verb = self.nodes(node).vzdump.extractconfig.get
+        try:
+            return str(await self._sent(verb, {"volume": volume}, reading=True))
+        except ProxmoxError:
+            return ""
+
     async def rows(
         self, verb: Verb, /, *, max_age: float = 0, **params: Any
     ) -> list[dict[str, Any]]:
         """Read a list of objects; *max_age* seconds of age are good enough."""
         rows: list[dict[str, Any]] = await self._read(verb, max_age, params, as_rows)
-        return rows
+        return await self.bounds.visible(target(verb)[1], rows, self.identity)
 
     async def record(self, verb: Verb, /, *, max_age: float = 0, **params: Any) -> dict[str, Any]:
         """Read one object; *max_age* seconds of age are good enough."""

@@ -16,11 +16,12 @@ from urllib.parse import quote
 from proxmox_mcp.pve.errors import KIND_WORDS, Refused
 from proxmox_mcp.pve.fields import Kind
 
-MASK = "***"
 KEY_LENGTH = 60
 """Longer than any key; comparing a text of any length with all of them would take minutes."""
 
-SECRET = frozenset({"cipassword"})
+SECRET = frozenset({"cipassword", "sshkeys"})
+"""Masked wherever they are shown, by their names; whether one has changed cannot be seen."""
+
 BOOKKEEPING = frozenset(
     {"digest", "snaptime", "snapstate", "parent", "vmstate", "runningmachine", "runningcpu"}
 )
@@ -314,12 +315,8 @@ def _unknown(kind: Kind, name: str) -> str | None:
 
 
 def shown(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return a configuration fit to be shown: as text, without bookkeeping, secrets masked."""
-    return {
-        name: MASK if name in SECRET else str(value)
-        for name, value in sorted(config.items())
-        if name not in BOOKKEEPING
-    }
+    """Return a configuration fit to be shown: as text, without bookkeeping."""
+    return {name: str(value) for name, value in sorted(config.items()) if name not in BOOKKEEPING}
 
 
 def grouped(kind: Kind, config: Mapping[str, Any]) -> dict[str, dict[str, str]]:

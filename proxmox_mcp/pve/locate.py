@@ -25,6 +25,7 @@ from proxmox_mcp.pve.errors import (
 )
 from proxmox_mcp.pve.fields import NAME_LENGTH, Kind, NodeName, Vmid
 from proxmox_mcp.pve.guard import Pve
+from proxmox_mcp.pve.oversight import plain
 
 MEMORY_SECONDS = 5
 CANDIDATES = 8
@@ -44,6 +45,11 @@ class Guest(BaseModel):
     def __str__(self) -> str:
         return f"{KIND_WORDS[self.kind]} {self.vmid} ({self.name}) on {self.node}"
 
+    @property
+    def plainly(self) -> str:
+        """The same with its name as one plain word, for a question to a person."""
+        return f"{KIND_WORDS[self.kind]} {self.vmid} ({plain(self.name)}) on {self.node}"
+
 
 async def locate(
     pve: Pve, ref: int | str, *, node: str | None = None, kind: Kind | None = None
@@ -59,6 +65,7 @@ async def locate(
     Raises:
         Refused: Several guests of this name, or node or kind wrong.
         NotFound: No guest that this token may see has this id or name; the message lists some.
+        Refused: The call is to change something, and this guest may only be read.
     """
     rows = await _guests(pve, max_age=MEMORY_SECONDS)
     found = _matching(rows, ref)
@@ -69,13 +76,18 @@ async def locate(
     if not found and isinstance(ref, str):
         found = _matching(await _named(pve, rows), ref)
     if not found:
-        raise NotFound(await pve.aside(functools.partial(_missing, rows, ref)))
+        said = await pve.aside(functools.partial(_missing, rows, ref))
+        limits = pve.bounds.rules.allow
+        raise NotFound(f"{said} Only what fits allow is shown here." if limits else said)
     if len(found) > 1:
         listed = "; ".join(map(_line, found))
         raise Refused(f"{len(found)} guests are called {ref}: {listed}. Pass the vmid instead.")
     guest = _guest(pve, found[0])
     pve.notes["guest"] = str(guest.vmid)
+    pve.about = {"vmid": guest.vmid, "name": guest.name, "kind": guest.kind, "node": guest.node}
     _check(guest, node, kind)
+    if pve.changing:
+        await pve.bounds.guest(guest.vmid)
     return guest
 
 

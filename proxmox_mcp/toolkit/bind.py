@@ -1,31 +1,35 @@
 """A declared tool becomes one that the MCP SDK can call.
 
 Between the SDK and the handler stand, in this order: the arguments' types, a line in the log, the
-guard (retry, rate limit, translated errors), and the shape of the answer. A failure leaves as the
-SDK's own tool error, because it shows the text of no other to the model.
+overseer (what is lost is confirmed, what is changed is written down), the guard (retry, rate limit,
+translated errors), and the shape of the answer, secrets masked. A failure leaves as the SDK's own
+tool error, because it shows the text of no other to the model.
 """
 
 import functools
 import inspect
 import json
 import logging
-import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import anyio
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
-from mcp.types import CallToolResult, TextContent
-from pydantic import ValidationError
+from mcp.types import CallToolResult, InputRequiredResult, TextContent
+from pydantic import Field, ValidationError
 
 from proxmox_mcp.pve.errors import BadAnswer, ProxmoxError, TaskFailed
 from proxmox_mcp.pve.guard import Cluster, Pve, Report, guarded
+from proxmox_mcp.pve.oversight import OnlyPlanned
+from proxmox_mcp.toolkit import elicitation
 from proxmox_mcp.toolkit.declare import ToolSpec
+from proxmox_mcp.toolkit.overseer import AskFirst, Overseer, Watch
+from proxmox_mcp.toolkit.policy import Policy
 from proxmox_mcp.toolkit.results import Result
 from proxmox_mcp.toolkit.schema import parameters, renamed, sentence, slim
 from proxmox_mcp.toolkit.text import clean, clean_line
@@ -35,6 +39,24 @@ log = logging.getLogger(__name__)
 ERROR_CHARACTERS = 8_000
 """Claude Code cuts an error's text near 11,000 characters; better that we choose what is lost."""
 
+QUESTIONS = 3
+"""So often a call is made again with an answer: the question may change while somebody thinks."""
+
+DRY_RUN = inspect.Parameter(
+    "dry_run",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, Field(description="Check all, send nothing, tell what would be.")],
+)
+CONFIRM = inspect.Parameter(
+    "confirm",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        str | None, Field(max_length=300, description="To agree to a loss: the name it is about.")
+    ],
+)
+
 
 @dataclass(frozen=True)
 class State:
@@ -43,39 +65,33 @@ class State:
     Attributes:
         cluster: The cluster all calls go to.
         notice: Words that every answer carries, e.g. that nothing in it is real.
+        watch: What calls are overseen with.
     """
 
     cluster: Cluster
     notice: str | None = None
+    watch: Watch = field(default_factory=lambda: Watch(Policy()))
 
 
 @functools.cache
-def bind(spec: ToolSpec) -> Tool:
-    """Make the SDK's tool out of a declared one; made once, it holds no state."""
-    handler = guarded(spec.handler)
+def bind(spec: ToolSpec, *, strict: bool = False) -> Tool:
+    """Make the SDK's tool out of a declared one; made once, it holds no state.
+
+    Args:
+        spec: What was declared.
+        strict: Whether a loss is agreed to by an argument, so that there must be one.
+    """
     signature = inspect.signature(spec.handler, eval_str=True)
     structured = _is_result(signature.return_annotation)
-
-    @functools.wraps(spec.handler)
-    async def call(ctx: Context[State], **arguments: Any) -> CallToolResult:
-        state = ctx.request_context.lifespan_context
-        pve = Pve(state.cluster, _reporter(ctx))
-        async with _logged(spec, pve):
-            try:
-                answer = await handler(pve, **arguments)
-            except ProxmoxError as error:
-                raise ToolError(_noted(_error_text(error, pve), state.notice)) from error
-            except ValidationError as error:
-                said = _error_text(_odd(spec, error), pve)
-                raise ToolError(_noted(said, state.notice)) from error
-        return _shaped(answer, state.notice)
-
+    call = _caller(spec, signature.return_annotation)
     _, *own = signature.parameters.values()
+    own += [DRY_RUN] if spec.effect != "reads" else []
+    own += [CONFIRM] if spec.loses and strict else []
     context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=Context[State])
     returns: Any = CallToolResult
     if structured:
         returns = Annotated[CallToolResult, signature.return_annotation]
-    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined] # read by inspect
+    call.__signature__ = inspect.Signature(
         [*(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own), context],
         return_annotation=returns,
     )
@@ -91,6 +107,57 @@ def bind(spec: ToolSpec) -> Tool:
     tool.parameters = parameters(tool.parameters)
     tool.fn_metadata.output_schema = slim(tool.fn_metadata.output_schema)
     return tool
+
+
+def _caller(spec: ToolSpec, returns: Any) -> Any:
+    """Return what the SDK calls: one call of the tool, asked about where something is lost."""
+    handler = guarded(spec.handler)
+
+    @functools.wraps(spec.handler)
+    async def call(
+        ctx: Context[State], *, dry_run: bool = False, confirm: str | None = None, **arguments: Any
+    ) -> CallToolResult | InputRequiredResult:
+        state = ctx.request_context.lifespan_context
+        policy = state.watch.policy
+        overseer = Overseer(
+            state.watch,
+            spec,
+            arguments,
+            client=elicitation.client_of(ctx),
+            agreed=confirm,
+            answers=elicitation.answers_to(ctx),
+        )
+        dry = spec.effect != "reads" and (dry_run or policy.dry_run)
+
+        async def once() -> CallToolResult | AskFirst:
+            pve = Pve(
+                state.cluster,
+                _reporter(ctx, state),
+                overseer,
+                changing=spec.effect != "reads",
+                dry_run=dry,
+            )
+            overseer.pve = pve
+            try:
+                async with _told(spec, overseer, pve, state):
+                    answer = await handler(pve, **arguments)
+            except AskFirst as question:
+                return question
+            except OnlyPlanned as plan:
+                answer = returns.planned(pve.purpose, plan.calls, pve.lost)
+            return _shaped(answer, state)
+
+        for _ in range(QUESTIONS):
+            result = await once()
+            if not isinstance(result, AskFirst):
+                return result
+            answer = await elicitation.ask(ctx, result.question, result.mark)
+            if isinstance(answer, InputRequiredResult):
+                return answer
+            overseer.answers = {**(overseer.answers or {}), result.mark: answer}
+        raise ToolError("Not confirmed: what would be lost changed each time somebody was asked.")
+
+    return call
 
 
 def checked(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,14 +183,14 @@ def _is_result(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Result)
 
 
-def _reporter(ctx: Context[State]) -> Report | None:
+def _reporter(ctx: Context[State], state: State) -> Report | None:
     # Reading a log for nobody would double the requests of every wait.
     meta = ctx.request_context.meta
     if not meta or meta.get("progress_token") is None:
         return None
 
     async def report(done: float, total: float | None, words: str) -> None:
-        await ctx.report_progress(done, total, clean_line(words))
+        await ctx.report_progress(done, total, state.watch.shown(clean_line(words)))
 
     return report
 
@@ -146,13 +213,14 @@ def _odd(spec: ToolSpec, error: ValidationError) -> BadAnswer:
     )
 
 
-def _shaped(answer: Result | str, notice: str | None) -> CallToolResult:
+def _shaped(answer: Result | str, state: State) -> CallToolResult:
     if isinstance(answer, str):
-        return CallToolResult(content=[TextContent(text=_noted(answer, notice))])
-    if notice:
-        words = f"{notice} {answer.notice}" if answer.notice else notice
+        said = _noted(state.watch.shown(answer), state.notice)
+        return CallToolResult(content=[TextContent(text=said)])
+    if state.notice:
+        words = f"{state.notice} {answer.notice}" if answer.notice else state.notice
         answer = answer.model_copy(update={"notice": words})
-    data = answer.model_dump(mode="json", exclude_none=True)
+    data = state.watch.shown(answer.model_dump(mode="json", exclude_none=True))
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
     return CallToolResult(content=[TextContent(text=text)], structured_content=data)
 
@@ -161,26 +229,30 @@ def _noted(text: str, notice: str | None) -> str:
     return f"{text}\n{notice}" if notice else text
 
 
-def _error_text(error: ProxmoxError, pve: Pve) -> str:
+def _error_text(error: ProxmoxError, pve: Pve, state: State) -> str:
     text = clean(error)
     if pve.accepted and not isinstance(error, TaskFailed):
         text += (
             f"\nBefore this, the call had its change accepted ({', '.join(pve.accepted)}): look at"
             " what became of it, and do not repeat it unseen."
         )
-    return text if len(text) <= ERROR_CHARACTERS else f"{text[:ERROR_CHARACTERS]} [cut]"
+    text = text if len(text) <= ERROR_CHARACTERS else f"{text[:ERROR_CHARACTERS]} [cut]"
+    return _noted(state.watch.shown(text), state.notice)
 
 
 @asynccontextmanager
-async def _logged(spec: ToolSpec, pve: Pve) -> AsyncIterator[None]:
-    """Write one line for a call, however it ends."""
-    began = time.perf_counter()
+async def _told(spec: ToolSpec, overseer: Overseer, pve: Pve, state: State) -> AsyncIterator[None]:
+    """Tell how a call ended, however it ended: the assistant, the log and the audit trail."""
     outcome, level = "ok", logging.INFO
     try:
         yield
-    except ToolError as error:
-        outcome = type(error.__cause__).__name__
+    except (ProxmoxError, ValidationError) as error:
+        cause = error if isinstance(error, ProxmoxError) else _odd(spec, error)
+        outcome = type(cause).__name__
         level = logging.WARNING if spec.effect != "reads" else logging.INFO
+        raise ToolError(_error_text(cause, pve, state)) from cause
+    except (AskFirst, OnlyPlanned) as ended:
+        outcome = "asks" if isinstance(ended, AskFirst) else "planned"
         raise
     except anyio.get_cancelled_exc_class():
         # What a task has begun goes on without us; its id is in the same line.
@@ -190,15 +262,19 @@ async def _logged(spec: ToolSpec, pve: Pve) -> AsyncIterator[None]:
         outcome, level = "crashed", logging.ERROR
         raise
     finally:
-        ms = round((time.perf_counter() - began) * 1000, 1)
-        fields: dict[str, Any] = {"effect": spec.effect, "ms": ms, "requests": pve.requests}
+        fields: dict[str, Any] = {"effect": spec.effect, "ms": overseer.elapsed_ms}
+        fields |= {"requests": pve.requests}
         # Where a call ends halfway, this is what tells how far it came.
         fields |= {"accepted": pve.accepted} if pve.accepted else {}
         fields |= {"unanswered": pve.unanswered} if pve.unanswered else {}
-        log_call(spec.name, level, outcome=outcome, **fields, **pve.notes)
+        log_call(spec.name, level, call=overseer.call, outcome=outcome, **fields, **pve.notes)
+        if failed := await overseer.ended(outcome, pve):
+            log.error("audit.incomplete", extra={"call": overseer.call, "why": failed})
 
 
-def log_call(tool: str, level: int = logging.INFO, /, *, outcome: str, **fields: Any) -> None:
+def log_call(
+    tool: str, level: int = logging.INFO, /, *, outcome: str, call: str = "", **fields: Any
+) -> None:
     """Write the one line that every call leaves, also one that was refused at the door."""
-    line = {"call": uuid.uuid4().hex[:12], "tool": tool, "outcome": outcome}
+    line = {"call": call or uuid.uuid4().hex[:12], "tool": tool, "outcome": outcome}
     log.log(level, "tool.finished", extra=line | fields)

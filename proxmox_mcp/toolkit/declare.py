@@ -9,11 +9,16 @@ The decorator returns the function unchanged, so a tool can be called and tested
 """
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from mcp.types import ToolAnnotations
+
+from proxmox_mcp.toolkit.needs import Need
+
+GUEST = "/nodes/{node}/{kind}/{vmid}"
+"""The path below which a guest's own calls lie, as a tool writes down what it sends."""
 
 Effect = Literal["reads", "changes", "destroys"]
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
@@ -27,7 +32,9 @@ class ToolSpec:
         handler: The function; its name is the tool's.
         title: A few words for people.
         effect: What it does to the cluster.
-        needs: The privilege it needs on Proxmox, for people who write roles.
+        needs: The privileges it needs on Proxmox.
+        sends: The changes it may send, e.g. ``POST /nodes/{node}/vzdump``; no other leaves.
+        may_lose: With what arguments a tool that changes also loses something for good.
         elevated: Whether it is offered only where ``allow_elevated`` is set.
         repeatable: Whether doing it twice is the same as doing it once.
         toolset: The name of its domain.
@@ -36,7 +43,9 @@ class ToolSpec:
     handler: Callable[..., Awaitable[Any]]
     title: str
     effect: Effect
-    needs: str
+    needs: tuple[Need, ...]
+    sends: tuple[str, ...]
+    may_lose: str
     elevated: bool
     repeatable: bool
     toolset: str
@@ -52,6 +61,11 @@ class ToolSpec:
         return inspect.cleandoc(self.handler.__doc__ or "")
 
     @property
+    def loses(self) -> bool:
+        """Whether something may be gone for good after it."""
+        return self.effect == "destroys" or bool(self.may_lose)
+
+    @property
     def annotations(self) -> ToolAnnotations:
         """What MCP clients ask for; they look for the title here, too."""
         if self.effect == "reads":
@@ -59,7 +73,7 @@ class ToolSpec:
         return ToolAnnotations(
             title=self.title,
             read_only_hint=False,
-            destructive_hint=self.effect == "destroys",
+            destructive_hint=self.loses,
             idempotent_hint=self.repeatable,
             open_world_hint=False,
         )
@@ -72,31 +86,64 @@ class Toolset:
     name: str
     tools: list[ToolSpec] = field(default_factory=list)
 
-    def reads(self, title: str, *, needs: str, elevated: bool = False) -> Callable[[F], F]:
+    def reads(self, title: str, *needs: str, elevated: bool = False) -> Callable[[F], F]:
         """Declare a tool that changes nothing."""
         return self._declare("reads", title, needs, elevated=elevated, repeatable=True)
 
     def changes(
-        self, title: str, *, needs: str, elevated: bool = False, repeatable: bool = False
+        self,
+        title: str,
+        *needs: str,
+        sends: Sequence[str],
+        may_lose: str = "",
+        elevated: bool = False,
+        repeatable: bool = False,
     ) -> Callable[[F], F]:
-        """Declare a tool that changes something, and can be undone."""
-        return self._declare("changes", title, needs, elevated=elevated, repeatable=repeatable)
+        """Declare a tool that changes something that can be changed back.
+
+        Args:
+            title: A few words for people.
+            *needs: The privileges it needs, as :mod:`~proxmox_mcp.toolkit.needs` reads them.
+            sends: The changes it may send.
+            may_lose: With what arguments it also loses something for good.
+            elevated: Whether it is offered only where ``allow_elevated`` is set.
+            repeatable: Whether doing it twice is the same as doing it once.
+        """
+        return self._declare(
+            "changes",
+            title,
+            needs,
+            sends=sends,
+            may_lose=may_lose,
+            elevated=elevated,
+            repeatable=repeatable,
+        )
 
     def destroys(
-        self, title: str, *, needs: str, elevated: bool = False, repeatable: bool = False
+        self, title: str, *needs: str, sends: Sequence[str], repeatable: bool = False
     ) -> Callable[[F], F]:
-        """Declare a tool after which something may be gone for good."""
-        return self._declare("destroys", title, needs, elevated=elevated, repeatable=repeatable)
+        """Declare a tool after which something is gone for good: it has that confirmed first."""
+        return self._declare("destroys", title, needs, sends=sends, repeatable=repeatable)
 
     def _declare(
-        self, effect: Effect, title: str, needs: str, *, elevated: bool, repeatable: bool
+        self,
+        effect: Effect,
+        title: str,
+        needs: Sequence[str],
+        *,
+        sends: Sequence[str] = (),
+        may_lose: str = "",
+        elevated: bool = False,
+        repeatable: bool = False,
     ) -> Callable[[F], F]:
         def keep(handler: F) -> F:
             spec = ToolSpec(
                 handler=handler,
                 title=title,
                 effect=effect,
-                needs=needs,
+                needs=tuple(map(Need.parse, needs)),
+                sends=tuple(sends),
+                may_lose=may_lose,
                 elevated=elevated,
                 repeatable=repeatable,
                 toolset=self.name,

@@ -1,6 +1,7 @@
 """How a change ended: done, already so, or still going on; a bad end is raised, never returned."""
 
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -8,15 +9,55 @@ from proxmox_mcp.pve import upid
 from proxmox_mcp.pve.bridge import Verb
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.pve.locate import Guest
+from proxmox_mcp.pve.oversight import Loss, Sent
 from proxmox_mcp.pve.upid import TaskEnd
-from proxmox_mcp.toolkit.results import Result
+from proxmox_mcp.toolkit.results import Result, Row
 from proxmox_mcp.toolkit.text import Line
 
 
-class Outcome(Result):
+class PlannedCall(Row):
+    """One change that a dry run did not send."""
+
+    method: Line
+    path: Line
+    params: dict[Line, Line | list[Line]] | None = None
+
+
+class Change(Result):
+    """What every tool answers with that changes something."""
+
+    would_send: list[PlannedCall] | None = Field(None, description="Dry run: not sent.")
+    would_lose: list[Line] | None = None
+
+    @classmethod
+    def planned(cls, purpose: str, calls: Sequence[Sent], loss: Loss | None) -> Self:
+        """Tell what a dry run would have done."""
+        words = f"Dry run, nothing was sent. It would be: {purpose or 'as would_send says'}"
+        known: dict[str, Any] = {"state": "dry_run", "done": words}
+        return cls(
+            notice=words if "done" not in cls.model_fields else None,
+            would_send=[
+                PlannedCall(
+                    method=call.method, path=call.path, params=_written(call.params) or None
+                )
+                for call in calls
+            ],
+            would_lose=[loss.question, *loss.facts] if loss else None,
+            **{name: value for name, value in known.items() if name in cls.model_fields},
+        )
+
+
+def _written(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: [str(each) for each in value] if isinstance(value, list) else str(value)
+        for name, value in params.items()
+    }
+
+
+class Outcome(Change):
     """What a change led to."""
 
-    state: Literal["ok", "warnings", "already", "running"] = Field(
+    state: Literal["ok", "warnings", "already", "running", "dry_run"] = Field(
         description="already: it was so before, nothing was sent; running: not finished yet"
     )
     done: Line = Field(description="What was done, or is being done, to what.")
@@ -52,6 +93,7 @@ async def carry_out(
         TaskFailed: The task ended badly, with the last lines of its log.
         ProxmoxError: It was refused, or its outcome is open.
     """
+    pve.purpose = f"{about}: {words}"
     task = await upid.start(pve, verb, **params)
     return told(await upid.finish(pve, task, wait), about, words)
 

@@ -1,13 +1,13 @@
 """Backups of guests: made, listed, restored, deleted."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import anyio
 from pydantic import Field
 
 from proxmox_mcp.pve import stores
-from proxmox_mcp.pve.condition import condition
+from proxmox_mcp.pve.condition import condition, unprotected
 from proxmox_mcp.pve.errors import NotFound, ProxmoxError, Refused
 from proxmox_mcp.pve.fields import (
     Archive,
@@ -21,15 +21,19 @@ from proxmox_mcp.pve.fields import (
     Wait,
 )
 from proxmox_mcp.pve.guard import Pve
+from proxmox_mcp.pve.guestconfig import DISKS
 from proxmox_mcp.pve.locate import Guest, find, locate, vmid_of
+from proxmox_mcp.pve.oversight import Loss, plain
 from proxmox_mcp.pve.upid import Upid
 from proxmox_mcp.toolkit.declare import Toolset
 from proxmox_mcp.toolkit.outcome import Outcome, carry_out
 from proxmox_mcp.toolkit.results import Cursor, Number, Page, Row, gib, paged, position, readable
 from proxmox_mcp.toolkit.text import Line, Text
-from proxmox_mcp.toolkit.time import iso
+from proxmox_mcp.toolkit.time import iso, taken
 
 toolset = Toolset("backups")
+
+SPACE = "Datastore.AllocateSpace on /storage/{storage}"
 
 COMPRESSION = {"none": "0", "lzo": "lzo", "gzip": "gzip", "zstd": "zstd"}
 
@@ -43,7 +47,11 @@ class BackupOutcome(Outcome):
 
 @toolset.changes(
     "Back guest up",
-    needs="VM.Backup on /vms/{vmid}, Datastore.AllocateSpace on /storage/{storage}",
+    "VM.Audit on /vms/{vmid}",
+    "VM.Backup on /vms/{vmid}",
+    SPACE,
+    sends=["POST /nodes/{node}/vzdump"],
+    may_lose="with remove",
 )
 async def proxmox_backup_create(
     pve: Pve,
@@ -75,6 +83,7 @@ async def proxmox_backup_create(
     guest = await locate(pve, vmid, node=node, kind=type)
     (await condition(pve, guest)).must_be_free()
     await stores.must_hold(pve, guest.node, storage, "backup")
+    await pve.may_lose(await _pruned(pve, guest, storage) if remove else None)
     sent = {
         "vmid": str(guest.vmid),
         "storage": storage,
@@ -94,6 +103,19 @@ async def proxmox_backup_create(
     newest = max(made, key=lambda row: row["ctime"], default={})
     volume, size = newest.get("volid"), gib(newest.get("size"))
     return BackupOutcome(**dict(outcome), volume=volume, size_gib=size)
+
+
+async def _pruned(pve: Pve, guest: Guest, storage: str) -> Loss:
+    there = await stores.backups(pve, guest.node, storage, guest.vmid)
+    size = gib(sum(row.get("size", 0) for row in there))
+    return Loss(
+        f"Back {guest.plainly} up to {storage}, and delete old backups there?",
+        plain(guest.name),
+        (
+            f"It has {len(there)} backups there, {size} GiB in all.",
+            "Those that the storage's retention does not keep are deleted for good.",
+        ),
+    )
 
 
 class BackupRow(Row):
@@ -126,7 +148,12 @@ SEEING = (
 )
 
 
-@toolset.reads("List backups", needs="Datastore.AllocateSpace and VM.Backup, or Datastore.Allocate")
+@toolset.reads(
+    "List backups",
+    "Datastore.Audit|Datastore.AllocateSpace on /storage/{storage}",
+    f"{SPACE} to see backups",
+    "VM.Backup on /vms/{vmid} to see backups",
+)
 async def proxmox_backup_list(
     pve: Pve,
     *,
@@ -199,9 +226,15 @@ def _row(row: dict[str, Any]) -> BackupRow:
     )
 
 
-@toolset.destroys(
+@toolset.changes(
     "Restore backup",
-    needs="VM.Allocate on /vms/{vmid}, Datastore.AllocateSpace on the storage",
+    "VM.Backup on /vms/{vmid}",
+    "VM.Allocate on /vms/{vmid}",
+    SPACE,
+    "SDN.Use on /sdn/zones/{zone} from PVE 8",
+    "VM.PowerMgmt on /vms/{vmid} for start",
+    sends=["POST /nodes/{node}/{kind}"],
+    may_lose="with force, over a guest",
 )
 async def proxmox_backup_restore(
     pve: Pve,
@@ -234,6 +267,7 @@ async def proxmox_backup_restore(
     if target_storage:
         content = "images" if kind == "qemu" else "rootdir"
         await stores.must_hold(pve, node, target_storage, content)
+    await pve.may_lose(_overwriting(pve, old, found) if old else None)
     source = {"archive": volid} if kind == "qemu" else {"ostemplate": volid, "restore": True}
     sent = source | {
         "vmid": newid,
@@ -249,7 +283,30 @@ async def proxmox_backup_restore(
     return outcome
 
 
-async def _to_overwrite(pve: Pve, vmid: int, node: str, kind: Kind, *, force: bool) -> Guest | None:
+class Overwritten(NamedTuple):
+    """A guest that a restore would erase, and its configuration."""
+
+    guest: Guest
+    config: dict[str, Any]
+
+
+def _overwriting(pve: Pve, old: Overwritten, backup: dict[str, Any]) -> Loss:
+    guest, keys = old.guest, DISKS[old.guest.kind]
+    disks = ", ".join(plain(key) for key in sorted(old.config) if keys.fullmatch(key))
+    made = taken(backup.get("ctime", 0), pve.cluster.bridge.server_time())
+    return Loss(
+        f"Erase {guest.plainly}, and put a backup in its place?",
+        plain(guest.name),
+        (
+            f"Its disks are erased for good: {disks or 'none'}.",
+            f"The backup is of {made}, and has {gib(backup.get('size', 0))} GiB.",
+        ),
+    )
+
+
+async def _to_overwrite(
+    pve: Pve, vmid: int, node: str, kind: Kind, *, force: bool
+) -> Overwritten | None:
     """Return the guest that would be overwritten, after making sure that it may be."""
     guest = await find(pve, vmid)
     if guest is None:
@@ -267,15 +324,14 @@ async def _to_overwrite(pve: Pve, vmid: int, node: str, kind: Kind, *, force: bo
     now.must_be_free()
     if now.state != "stopped":
         raise Refused(f"{guest} is {now.state}: stop it first with proxmox_vm_shutdown.")
-    config = await pve.record(guest.api.config.get)
-    if str(config.get("protection", 0)) == "1":
-        raise Refused(f"{guest} is protected: nothing may overwrite it (option protection).")
-    return guest
+    return Overwritten(guest, await unprotected(pve, guest))
 
 
 @toolset.destroys(
     "Delete backup",
-    needs="Datastore.AllocateSpace on /storage/{storage} and VM.Backup on /vms/{vmid}",
+    "VM.Backup on /vms/{vmid}",
+    SPACE,
+    sends=["DELETE /nodes/{node}/storage/{storage}/content/{volume}"],
     repeatable=True,
 )
 async def proxmox_backup_delete(
@@ -300,5 +356,19 @@ async def proxmox_backup_delete(
             f"{volid} is protected. Take the protection off first, in the web interface or on a"
             f" node with `pvesh set {path} --protected 0`; nothing was deleted."
         )
+    await pve.may_lose(_deleting(pve, volid, found))
     verb = stores.volume(pve, place, volid).delete
     return await carry_out(pve, volid, "deleted", verb, wait=wait)
+
+
+def _deleting(pve: Pve, volid: str, backup: dict[str, Any]) -> Loss:
+    made = taken(backup.get("ctime", 0), pve.cluster.bridge.server_time())
+    whose = f"guest {backup['vmid']}" if backup.get("vmid") else "a guest"
+    return Loss(
+        f"Delete backup {volid}?",
+        str(backup.get("vmid") or volid),
+        (
+            f"It is of {whose}, made {made}, {gib(backup.get('size', 0))} GiB.",
+            "It is gone for good.",
+        ),
+    )

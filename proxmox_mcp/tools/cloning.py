@@ -6,7 +6,7 @@ from pydantic import Field
 
 from proxmox_mcp.pve import stores, trace
 from proxmox_mcp.pve.answers import whole
-from proxmox_mcp.pve.condition import condition
+from proxmox_mcp.pve.condition import condition, unprotected
 from proxmox_mcp.pve.errors import AlreadyTaken, BadAnswer, Refused
 from proxmox_mcp.pve.fields import (
     AtNode,
@@ -21,7 +21,8 @@ from proxmox_mcp.pve.fields import (
 )
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.pve.locate import Guest, find, locate, must_be_online
-from proxmox_mcp.toolkit.declare import Toolset
+from proxmox_mcp.pve.oversight import Loss, plain
+from proxmox_mcp.toolkit.declare import GUEST, Toolset
 from proxmox_mcp.toolkit.outcome import Outcome, already, carry_out, finished
 
 toolset = Toolset("cloning")
@@ -33,12 +34,17 @@ CLONE_TRIES = 3
 class CloneOutcome(Outcome):
     """How a clone ended, and what it made."""
 
-    newid: int
+    newid: int | None = None
 
 
 @toolset.changes(
     "Clone guest",
-    needs="VM.Clone on /vms/{vmid}, VM.Allocate on /vms/{newid}, Datastore.AllocateSpace",
+    "VM.Audit on /vms/{vmid}",
+    "VM.Clone on /vms/{vmid}",
+    "VM.Allocate on /vms/{newid}",
+    "Datastore.AllocateSpace on /storage/{storage}",
+    "SDN.Use on /sdn/zones/{zone} from PVE 8",
+    sends=[f"POST {GUEST}/clone"],
 )
 async def proxmox_vm_clone(
     pve: Pve,
@@ -116,7 +122,12 @@ async def _free_id(pve: Pve) -> int:
     return found
 
 
-@toolset.destroys("Make template", needs="VM.Allocate on /vms/{vmid}")
+@toolset.destroys(
+    "Make template",
+    "VM.Audit on /vms/{vmid}",
+    "VM.Allocate on /vms/{vmid}",
+    sends=[f"POST {GUEST}/template"],
+)
 async def proxmox_vm_template(
     pve: Pve, *, vmid: GuestRef, node: AtNode = None, type: OfKind = None, wait: Wait = 30
 ) -> Outcome:
@@ -134,6 +145,11 @@ async def proxmox_vm_template(
     rows = await pve.rows(guest.api.snapshot.get)
     if names := [str(row["name"]) for row in rows if row["name"] != "current"]:
         raise Refused(f"{guest} has snapshots ({', '.join(names)}): delete them first.")
+    await unprotected(pve, guest)
+    question = f"Make {guest.plainly} a template?"
+    facts = ("It never runs again, and nothing turns it back into a guest.",)
+    await pve.may_lose(Loss(question, plain(guest.name), facts))
+    pve.purpose = f"{guest}: made a template"
     if guest.kind == "lxc":
 
         async def is_template() -> bool:

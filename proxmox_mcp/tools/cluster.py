@@ -44,7 +44,9 @@ class ClusterStatus(Result):
     storage_missing: list[Line] | None = Field(None, description="storage@node not available now.")
 
 
-@toolset.reads("Cluster status", needs="Sys.Audit on / for quorum")
+@toolset.reads(
+    "Cluster status", "Sys.Audit on / to see quorum", "VM.Audit on /vms/{vmid} to see guests"
+)
 async def proxmox_get_cluster_status(pve: Pve) -> ClusterStatus:
     """Show the cluster's health: quorum, nodes up and down, guests by state, CPU, memory, storage.
 

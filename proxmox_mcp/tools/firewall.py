@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from proxmox_mcp.pve import trace
-from proxmox_mcp.pve.bridge import Verb
+from proxmox_mcp.pve.bridge import Verb, target
 from proxmox_mcp.pve.errors import NotAllowed, NotFound, ProxmoxError, Refused
 from proxmox_mcp.pve.fields import AtNode, GuestRef, NodeName, OfKind
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.pve.locate import locate
-from proxmox_mcp.toolkit.declare import Toolset
+from proxmox_mcp.pve.oversight import Loss, Sent, plain
+from proxmox_mcp.toolkit.declare import GUEST, Toolset
 from proxmox_mcp.toolkit.outcome import Outcome
 from proxmox_mcp.toolkit.results import Result, Row
 from proxmox_mcp.toolkit.text import Line
@@ -23,8 +24,18 @@ Scope = Annotated[
 ]
 ForGuest = Annotated[GuestRef | None, Field(description="Guest id or name.")]
 
-AUDIT = "VM.Audit on /vms/{vmid}; node, cluster: Sys.Audit"
-EDIT = "VM.Config.Network on /vms/{vmid}; node, cluster: Sys.Modify"
+AUDIT = (
+    "VM.Audit on /vms/{vmid}",
+    "Sys.Audit on /nodes/{node} for scope=node",
+    "Sys.Audit on / for scope=cluster",
+)
+EDIT = (
+    *AUDIT,
+    "VM.Config.Network on /vms/{vmid}",
+    "Sys.Modify on /nodes/{node} for scope=node",
+    "Sys.Modify on / for scope=cluster",
+)
+PLACES = (GUEST, "/nodes/{node}", "/cluster")
 
 
 class Wall(BaseModel):
@@ -33,6 +44,8 @@ class Wall(BaseModel):
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     about: str
+    plainly: str
+    name: str
     scope: str
     api: Any
     config: Any = None
@@ -50,12 +63,21 @@ async def _wall(
         raise Refused("scope=guest needs vmid, and the other scopes have none. Nothing was sent.")
     if vmid is not None:
         guest = await locate(pve, vmid, node=node, kind=kind)
-        return Wall(about=str(guest), scope=scope, api=guest.api.firewall, config=guest.api.config)
+        return Wall(
+            about=str(guest),
+            plainly=guest.plainly,
+            name=plain(guest.name),
+            scope=scope,
+            api=guest.api.firewall,
+            config=guest.api.config,
+        )
     if (node is None) == (scope == "node"):
         raise Refused("scope=node needs node, and scope=cluster has none. Nothing was sent.")
     if node is not None:
-        return Wall(about=f"Node {node}", scope=scope, api=pve.nodes(node).firewall)
-    return Wall(about="The cluster", scope=scope, api=pve.cluster_api.firewall)
+        about, name, api = f"Node {node}", node, pve.nodes(node).firewall
+    else:
+        about, name, api = "The cluster", "cluster", pve.cluster_api.firewall
+    return Wall(about=about, plainly=about, name=name, scope=scope, api=api)
 
 
 async def _idle(pve: Pve, wall: Wall) -> list[str]:
@@ -127,7 +149,7 @@ def _row(row: dict[str, Any]) -> RuleRow:
     )
 
 
-@toolset.reads("List firewall rules", needs=AUDIT)
+@toolset.reads("List firewall rules", *AUDIT)
 async def proxmox_firewall_rules_list(
     pve: Pve,
     *,
@@ -150,8 +172,8 @@ async def proxmox_firewall_rules_list(
 class RuleOutcome(Outcome):
     """How a change of rules ended."""
 
-    pos: int = Field(description="The rule's position now, or the one it had.")
-    rule: RuleRow
+    pos: int | None = Field(None, description="The rule's position now, or the one it had.")
+    rule: RuleRow | None = None
     no_effect_because: list[Line] | None = None
 
 
@@ -164,7 +186,15 @@ Addresses = Annotated[
 ]
 
 
-@toolset.changes("Create firewall rule", needs=EDIT)
+@toolset.changes(
+    "Create firewall rule",
+    *EDIT,
+    sends=[
+        f"{verb} {place}/firewall/rules{below}"
+        for place in PLACES
+        for verb, below in (("POST", ""), ("PUT", "/0"))
+    ],
+)
 async def proxmox_firewall_rule_create(
     pve: Pve,
     *,
@@ -210,6 +240,10 @@ async def proxmox_firewall_rule_create(
     rule |= {"proto": proto, "macro": macro, "source": source, "dest": dest, "sport": sport}
     rule |= {"dport": dport, "iface": iface, "log": log, "comment": comment}
     old = [_content(row) for row in before]
+    pve.purpose = f"{wall.about}: rule created at position {pos or 0}"
+    if pos:
+        place = target(wall.api.rules("0").put)[1]
+        pve.afterwards = [Sent("PUT", place, {"moveto": pos + 1})]
     await _change(pve, wall, wall.api.rules.post, old, lambda now: now[1:] == old, **rule)
     made = await _placed(pve, wall, pos or 0, before)
     return RuleOutcome(
@@ -261,7 +295,11 @@ def _content(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in ("pos", "digest")}
 
 
-@toolset.destroys("Delete firewall rule", needs=EDIT)
+@toolset.destroys(
+    "Delete firewall rule",
+    *EDIT,
+    sends=[f"DELETE {place}/firewall/rules/{{pos}}" for place in PLACES],
+)
 async def proxmox_firewall_rule_delete(
     pve: Pve,
     *,
@@ -285,6 +323,8 @@ async def proxmox_firewall_rule_delete(
     if found is None:
         raise NotFound(f"{wall.about} has no rule at position {pos}; it has {len(rows)} rules.")
     sent = digest or found.get("digest")
+    await pve.may_lose(_loss(wall, found))
+    pve.purpose = f"{wall.about}: rule at position {pos} deleted"
     old, rest = ([_content(row) for row in rows if row is not without] for without in (None, found))
     verb = wall.api.rules(str(pos)).delete
     await _change(pve, wall, verb, old, lambda now: now == rest, digest=sent)
@@ -294,6 +334,16 @@ async def proxmox_firewall_rule_delete(
         pos=pos,
         rule=_row(found),
     )
+
+
+def _loss(wall: Wall, rule: dict[str, Any]) -> Loss:
+    said = " ".join(
+        f"{key}={plain(rule[key])}"
+        for key in ("type", "action", "macro", "proto", "source", "sport", "dest", "dport", "iface")
+        if rule.get(key) not in (None, "")
+    )
+    question = f"Delete rule {rule['pos']} of the firewall of {wall.plainly}?"
+    return Loss(question, wall.name, (f"The rule: {said}.", "Those after it move up by one."))
 
 
 class FirewallOptions(Result):
@@ -312,7 +362,7 @@ DEFAULTS: dict[str, dict[str, str]] = {
 }
 
 
-@toolset.reads("Firewall options", needs=AUDIT)
+@toolset.reads("Firewall options", *AUDIT)
 async def proxmox_firewall_options(
     pve: Pve,
     *,

@@ -55,7 +55,7 @@ class Guests(Page):
     guests: list[GuestRow]
 
 
-@toolset.reads("List guests", needs="VM.Audit on /vms/{vmid}")
+@toolset.reads("List guests", "VM.Audit on /vms/{vmid} to see guests")
 async def proxmox_get_vms(
     pve: Pve,
     *,
@@ -153,7 +153,7 @@ class GuestStatus(Result):
     qemu_version: Line | None = None
 
 
-@toolset.reads("Guest status", needs="VM.Audit on /vms/{vmid}")
+@toolset.reads("Guest status", "VM.Audit on /vms/{vmid}")
 async def proxmox_get_vm_status(
     pve: Pve,
     *,

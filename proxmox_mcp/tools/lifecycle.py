@@ -10,7 +10,7 @@ from proxmox_mcp.pve.errors import Refused
 from proxmox_mcp.pve.fields import AtNode, GuestRef, OfKind, Wait
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.pve.locate import Guest, locate
-from proxmox_mcp.toolkit.declare import Toolset
+from proxmox_mcp.toolkit.declare import GUEST, Toolset
 from proxmox_mcp.toolkit.outcome import Outcome, already, carry_out
 
 toolset = Toolset("lifecycle")
@@ -18,7 +18,12 @@ toolset = Toolset("lifecycle")
 UP_AGAIN_SECONDS = 0.5
 """The pause between two looks at a guest that is coming up again."""
 
-POWER = "VM.PowerMgmt on /vms/{vmid}"
+POWER = ("VM.Audit on /vms/{vmid}", "VM.PowerMgmt on /vms/{vmid}")
+
+
+def _sends(verb: str) -> list[str]:
+    return [f"POST {GUEST}/status/{verb}"]
+
 
 Timeout = Annotated[
     int | None,
@@ -35,7 +40,7 @@ async def _asked(pve: Pve, vmid: int | str, node: str | None, kind: OfKind) -> C
     return now
 
 
-@toolset.changes("Start guest", needs=POWER, repeatable=True)
+@toolset.changes("Start guest", *POWER, sends=_sends("start"), repeatable=True)
 async def proxmox_vm_start(
     pve: Pve, *, vmid: GuestRef, node: AtNode = None, type: OfKind = None, wait: Wait = 30
 ) -> Outcome:
@@ -49,7 +54,7 @@ async def proxmox_vm_start(
     return await carry_out(pve, now.guest, "started", now.guest.api.status.start.post, wait=wait)
 
 
-@toolset.changes("Stop guest hard", needs=POWER, repeatable=True)
+@toolset.changes("Stop guest hard", *POWER, sends=_sends("stop"), repeatable=True)
 async def proxmox_vm_stop(
     pve: Pve, *, vmid: GuestRef, node: AtNode = None, type: OfKind = None, wait: Wait = 30
 ) -> Outcome:
@@ -64,7 +69,7 @@ async def proxmox_vm_stop(
     return await carry_out(pve, now.guest, "stopped", now.guest.api.status.stop.post, wait=wait)
 
 
-@toolset.changes("Shut guest down", needs=POWER, repeatable=True)
+@toolset.changes("Shut guest down", *POWER, sends=_sends("shutdown"), repeatable=True)
 async def proxmox_vm_shutdown(
     pve: Pve,
     *,
@@ -93,7 +98,7 @@ async def proxmox_vm_shutdown(
     )
 
 
-@toolset.changes("Reboot guest", needs=POWER)
+@toolset.changes("Reboot guest", *POWER, sends=_sends("reboot"))
 async def proxmox_vm_reboot(
     pve: Pve,
     *,
@@ -128,7 +133,10 @@ async def _up_again(pve: Pve, guest: Guest, outcome: Outcome, until: float) -> O
 
 @toolset.changes(
     "Suspend VM",
-    needs=f"{POWER}; to disk also VM.Config.Disk and Datastore.AllocateSpace",
+    *POWER,
+    "VM.Config.Disk on /vms/{vmid}",
+    "Datastore.AllocateSpace on /storage/{storage}",
+    sends=_sends("suspend"),
     repeatable=True,
 )
 async def proxmox_vm_suspend(
@@ -164,7 +172,7 @@ async def proxmox_vm_suspend(
     return await carry_out(pve, now.guest, words, verb, wait=wait, todisk=todisk or None)
 
 
-@toolset.changes("Resume VM", needs=POWER, repeatable=True)
+@toolset.changes("Resume VM", *POWER, sends=_sends("resume"), repeatable=True)
 async def proxmox_vm_resume(
     pve: Pve, *, vmid: GuestRef, node: AtNode = None, type: OfKind = None, wait: Wait = 30
 ) -> Outcome:
@@ -179,7 +187,7 @@ async def proxmox_vm_resume(
     return await carry_out(pve, now.guest, "resumed", now.guest.api.status.resume.post, wait=wait)
 
 
-@toolset.changes("Reset VM", needs=POWER)
+@toolset.changes("Reset VM", *POWER, sends=_sends("reset"))
 async def proxmox_vm_reset(
     pve: Pve, *, vmid: GuestRef, node: AtNode = None, type: OfKind = None, wait: Wait = 30
 ) -> Outcome:

@@ -12,12 +12,14 @@ from proxmox_mcp.pve.fields import AtNode, GuestRef, Kind, NodeName, OfKind, Sto
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.pve.locate import Guest, locate, must_be_online
 from proxmox_mcp.pve.stores import must_hold
-from proxmox_mcp.toolkit.declare import Toolset
+from proxmox_mcp.toolkit.declare import GUEST, Toolset
 from proxmox_mcp.toolkit.outcome import Outcome, already, carry_out
 from proxmox_mcp.toolkit.results import Number, Result, Row, gib
 from proxmox_mcp.toolkit.text import Line
 
 toolset = Toolset("migration")
+
+MIGRATE = ("VM.Audit on /vms/{vmid}", "VM.Migrate on /vms/{vmid}")
 
 RUNNING = ("running", "paused")
 """States in which a guest has memory to carry along."""
@@ -52,7 +54,7 @@ class MigrationCheck(Result):
     how: str | None = Field(None, description="The call that moves it.")
 
 
-@toolset.reads("Check migration", needs="VM.Migrate on /vms/{vmid}")
+@toolset.reads("Check migration", *MIGRATE)
 async def proxmox_vm_migrate_check(
     pve: Pve, *, vmid: GuestRef, target: Target, node: AtNode = None, type: OfKind = None
 ) -> MigrationCheck:
@@ -155,7 +157,7 @@ def _how(now: Condition, target: str, *, copied: bool) -> str:
     return f'proxmox_vm_migrate(vmid={now.guest.vmid}, target="{target}"{more})'
 
 
-@toolset.changes("Migrate guest", needs="VM.Migrate on /vms/{vmid}")
+@toolset.changes("Migrate guest", *MIGRATE, sends=[f"POST {GUEST}/migrate"])
 async def proxmox_vm_migrate(
     pve: Pve,
     *,

@@ -53,7 +53,7 @@ class Nodes(Page):
     without_load: list[Line] | None = Field(None, description="Online, but did not tell its load.")
 
 
-@toolset.reads("List nodes", needs="Sys.Audit on /nodes/{node} for figures")
+@toolset.reads("List nodes", "Sys.Audit on /nodes/{node} to see figures")
 async def proxmox_get_nodes(
     pve: Pve,
     *,
@@ -142,7 +142,7 @@ class NodeStatus(Result):
     uptime_s: int | None = None
 
 
-@toolset.reads("Node status", needs="Sys.Audit on /nodes/{node}", elevated=True)
+@toolset.reads("Node status", "Sys.Audit on /nodes/{node}", elevated=True)
 async def proxmox_get_node_status(pve: Pve, *, node: NodeName) -> NodeStatus:
     """Show one node in detail: versions, CPU, load, memory, swap, root file system.
 

@@ -12,9 +12,10 @@ from proxmox_mcp.pve.condition import condition
 from proxmox_mcp.pve.errors import NotFound, Refused
 from proxmox_mcp.pve.fields import AtNode, ConfigKey, DiskKey, GuestRef, OfKind, Wait
 from proxmox_mcp.pve.guard import Pve
-from proxmox_mcp.pve.guestconfig import MASK, SECRET, Change
+from proxmox_mcp.pve.guestconfig import SECRET, Change
 from proxmox_mcp.pve.locate import Guest, locate
-from proxmox_mcp.toolkit.declare import Toolset
+from proxmox_mcp.pve.oversight import Loss, plain
+from proxmox_mcp.toolkit.declare import GUEST, Toolset
 from proxmox_mcp.toolkit.outcome import Outcome, already, finished, told
 from proxmox_mcp.toolkit.results import GIB, Result, Row
 from proxmox_mcp.toolkit.text import Line, Text
@@ -35,7 +36,7 @@ class GuestConfig(Result):
     )
 
 
-@toolset.reads("Guest configuration", needs="VM.Audit on /vms/{vmid}")
+@toolset.reads("Guest configuration", "VM.Audit on /vms/{vmid}")
 async def proxmox_vm_config_get(
     pve: Pve, *, vmid: GuestRef, node: AtNode = None, type: OfKind = None
 ) -> GuestConfig:
@@ -51,12 +52,11 @@ async def proxmox_vm_config_get(
 
 
 def _pending(rows: list[dict[str, Any]]) -> dict[str, str]:
-    waiting = {
+    return {
         str(row["key"]): "" if row.get("delete") else str(row.get("pending"))
         for row in rows
         if "pending" in row or row.get("delete")
     }
-    return {name: MASK if name in SECRET and value else value for name, value in waiting.items()}
 
 
 class Changed(Row):
@@ -78,7 +78,16 @@ class ConfigOutcome(Outcome):
     )
 
 
-@toolset.destroys("Change guest configuration", needs="VM.Config.* on /vms/{vmid}, by key")
+@toolset.changes(
+    "Change guest configuration",
+    "VM.Audit on /vms/{vmid}",
+    "VM.Config.CPU|VM.Config.Memory|VM.Config.Disk|VM.Config.CDROM|VM.Config.Network"
+    "|VM.Config.HWType|VM.Config.Options|VM.Config.Cloudinit on /vms/{vmid} by key",
+    "Datastore.AllocateSpace on /storage/{storage} for new disks",
+    "SDN.Use on /sdn/zones/{zone} from PVE 8 for networks",
+    sends=["POST /nodes/{node}/qemu/{vmid}/config", "PUT /nodes/{node}/lxc/{vmid}/config"],
+    may_lose="when a disk is replaced or taken out, or protection taken off",
+)
 async def proxmox_vm_config_update(
     pve: Pve,
     *,
@@ -109,6 +118,8 @@ async def proxmox_vm_config_update(
         "revert": ",".join(change.revert) or None,
         "digest": before.get("digest"),
     }
+    await pve.may_lose(_loss(guest, change, before))
+    pve.purpose = f"{guest}: {_told_changes(change, before)}"
     outcome = await _update(pve, guest, sent, wait)
     if outcome.state == "running":
         return ConfigOutcome(**dict(outcome))
@@ -128,6 +139,46 @@ async def proxmox_vm_config_update(
         destructive=_destructive(guest, change) or None,
         pending=waiting or None,
     )
+
+
+def _loss(guest: Guest, change: Change, before: Mapping[str, Any]) -> Loss | None:
+    """Say what a change of configuration takes away for good; None where it takes nothing."""
+    disks = guestconfig.DISKS[guest.kind]
+    facts = [
+        f"{key} ({plain(before[key])}) is "
+        + ("erased for good." if key.startswith("unused") else "detached; its data is kept unused.")
+        for key in change.delete
+        if key in before and disks.fullmatch(key)
+    ]
+    facts += [
+        f"{key} ({plain(before[key])}) is replaced by another volume; its data is kept unused."
+        for key, value in change.values.items()
+        if disks.fullmatch(key) and key in before and _volume(before[key]) != _volume(value)
+    ]
+    held = str(before.get("protection", 0)) == "1"
+    if held and facts:
+        raise Refused(
+            f"{guest} is protected (its option protection): none of its disks may be taken out or"
+            " replaced. Nothing was changed."
+        )
+    if held and ("protection" in change.delete or str(change.values.get("protection", 1)) == "0"):
+        facts.append("Its protection is taken off: after that it can be removed and overwritten.")
+    question = f"Change the configuration of {guest.plainly}?"
+    return Loss(question, plain(guest.name), tuple(facts)) if facts else None
+
+
+def _volume(disk: Any) -> str:
+    return str(disk).partition(",")[0]
+
+
+def _told_changes(change: Change, before: Mapping[str, Any]) -> str:
+    told = [
+        f"{key} set" if key in SECRET else f"{key} from {before.get(key, 'unset')} to {value}"
+        for key, value in change.values.items()
+    ]
+    told += [f"{key} taken out" for key in change.delete]
+    told += [f"the waiting change of {key} dropped" for key in change.revert]
+    return ", ".join(told)
 
 
 def _destructive(guest: Guest, change: Change) -> list[str]:
@@ -170,17 +221,21 @@ def _compared(
         old, new = before.get(key), after.get(key)
         # Whether a secret is still the same cannot be seen.
         if str(old) != str(new) or (key in SECRET and new is not None):
-            changed[key] = Changed(before=_told(key, old), after=_told(key, new))
+            changed[key] = Changed(before=_told(old), after=_told(new))
     return changed
 
 
-def _told(key: str, value: Any) -> str | None:
-    if value is None:
-        return None
-    return MASK if key in SECRET else str(value)
+def _told(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
-@toolset.changes("Grow disk", needs="VM.Config.Disk on /vms/{vmid}, Datastore.AllocateSpace")
+@toolset.changes(
+    "Grow disk",
+    "VM.Audit on /vms/{vmid}",
+    "VM.Config.Disk on /vms/{vmid}",
+    "Datastore.AllocateSpace on /storage/{storage}",
+    sends=[f"PUT {GUEST}/resize"],
+)
 async def proxmox_disk_resize(
     pve: Pve,
     *,
@@ -214,6 +269,7 @@ async def proxmox_disk_resize(
     # An absolute size, so that the same request a second time would change nothing.
     sent = {"disk": disk, "size": _wire_size(wanted), "digest": config.get("digest")}
     words = f"{disk} grown from {_told_size(now)} to {_told_size(wanted)}"
+    pve.purpose = f"{guest}: {words}"
     task = await upid.start_if_any(pve, guest.api.resize.put, **sent)  # PVE 7 answers nothing
     if task is None:
         return finished(guest, words)

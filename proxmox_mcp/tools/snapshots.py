@@ -5,21 +5,23 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from proxmox_mcp.pve.condition import condition
+from proxmox_mcp.pve.condition import Condition, condition, unprotected
 from proxmox_mcp.pve.errors import NotFound, Refused
 from proxmox_mcp.pve.fields import AtNode, GuestRef, OfKind, SnapName, Wait
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.pve.guestconfig import shown
 from proxmox_mcp.pve.locate import Guest, locate
-from proxmox_mcp.toolkit.declare import Toolset
+from proxmox_mcp.pve.oversight import Loss, plain
+from proxmox_mcp.toolkit.declare import GUEST, Toolset
 from proxmox_mcp.toolkit.outcome import Outcome, already, carry_out
 from proxmox_mcp.toolkit.results import Result, Row
 from proxmox_mcp.toolkit.text import Line, Text
-from proxmox_mcp.toolkit.time import iso
+from proxmox_mcp.toolkit.time import iso, taken
 
 toolset = Toolset("snapshots")
 
-SNAPSHOT = "VM.Snapshot on /vms/{vmid}"
+SEE = "VM.Audit on /vms/{vmid}"
+SNAPSHOT = (SEE, "VM.Snapshot on /vms/{vmid}")
 NOW = "current"
 """Proxmox lists the present state under this name; it is no snapshot, and none may be called so."""
 
@@ -47,7 +49,7 @@ async def _must_exist(pve: Pve, guest: Guest, snapname: str) -> dict[str, Any]:
     return found
 
 
-@toolset.changes("Create snapshot", needs=SNAPSHOT)
+@toolset.changes("Create snapshot", *SNAPSHOT, sends=[f"POST {GUEST}/snapshot"])
 async def proxmox_snapshot_create(
     pve: Pve,
     *,
@@ -98,7 +100,7 @@ class Snapshots(Result):
     snapshots: list[SnapshotRow]
 
 
-@toolset.reads("List snapshots", needs="VM.Audit on /vms/{vmid}")
+@toolset.reads("List snapshots", SEE)
 async def proxmox_snapshot_list(
     pve: Pve, *, vmid: GuestRef, node: AtNode = None, type: OfKind = None
 ) -> Snapshots:
@@ -149,7 +151,13 @@ def _row(row: dict[str, Any], depth: int, *, current: bool) -> SnapshotRow:
     )
 
 
-@toolset.destroys("Roll back to snapshot", needs=f"{SNAPSHOT} or VM.Snapshot.Rollback")
+@toolset.destroys(
+    "Roll back to snapshot",
+    SEE,
+    "VM.Snapshot|VM.Snapshot.Rollback on /vms/{vmid}",
+    "VM.PowerMgmt on /vms/{vmid} from PVE 9 for start",
+    sends=[f"POST {GUEST}/snapshot/{{snapname}}/rollback"],
+)
 async def proxmox_snapshot_rollback(
     pve: Pve,
     *,
@@ -168,7 +176,8 @@ async def proxmox_snapshot_rollback(
     guest = await locate(pve, vmid, node=node, kind=type)
     now = await condition(pve, guest)
     now.must_be_free()
-    await _must_exist(pve, guest, snapname)
+    shot = await _must_exist(pve, guest, snapname)
+    await pve.may_lose(await _loss(pve, now, shot))
     verb = guest.api.snapshot(snapname).rollback.post
     words = f"rolled back to snapshot {snapname}"
     outcome = await carry_out(pve, guest, words, verb, wait=wait, start=start or None)
@@ -181,7 +190,39 @@ async def proxmox_snapshot_rollback(
     return outcome.model_copy(update={"notice": f"{stopped}{state}."})
 
 
-@toolset.destroys("Delete snapshot", needs=SNAPSHOT, repeatable=True)
+async def _loss(pve: Pve, now: Condition, shot: dict[str, Any]) -> Loss:
+    """Say what is gone once a guest is rolled back: what its disks and keys have taken in since."""
+    guest, name = now.guest, shot["name"]
+    config = await unprotected(pve, guest)
+    then = shown(await pve.record(guest.api.snapshot(name).config.get))
+    changed = ", ".join(plain(key) for key in _differing(then, shown(config)))
+    facts = [
+        f"The snapshot was taken {_age(pve, shot)}.",
+        "Everything its disks have taken in since is lost for good.",
+        f"Settings changed since, which go back too: {changed or 'none'}.",
+    ]
+    if now.state in ("running", "paused"):
+        facts.append(f"It is {now.state}, and is stopped hard first.")
+    question = f"Roll {guest.plainly} back to snapshot {name}?"
+    return Loss(question, plain(guest.name), tuple(facts))
+
+
+def _age(pve: Pve, shot: dict[str, Any]) -> str:
+    when = shot.get("snaptime")
+    return taken(when, pve.cluster.bridge.server_time()) if when else "at an unknown time"
+
+
+def _differing(then: dict[str, str], now: dict[str, str]) -> list[str]:
+    return [
+        key
+        for key in sorted({*then, *now})
+        if then.get(key) != now.get(key) and not NOT_OF_THE_GUEST.fullmatch(key)
+    ]
+
+
+@toolset.destroys(
+    "Delete snapshot", *SNAPSHOT, sends=[f"DELETE {GUEST}/snapshot/{{snapname}}"], repeatable=True
+)
 async def proxmox_snapshot_delete(
     pve: Pve,
     *,
@@ -198,9 +239,13 @@ async def proxmox_snapshot_delete(
     guest = await locate(pve, vmid, node=node, kind=type)
     (await condition(pve, guest)).must_be_free()
     try:
-        await _must_exist(pve, guest, snapname)
+        shot = await _must_exist(pve, guest, snapname)
     except NotFound:
         return already(guest, f"has no snapshot {snapname}")
+    await unprotected(pve, guest)
+    question = f"Delete snapshot {snapname} of {guest.plainly}?"
+    facts = (f"It was taken {_age(pve, shot)}.", "The guest can never go back there.")
+    await pve.may_lose(Loss(question, plain(guest.name), facts))
     verb = guest.api.snapshot(snapname).delete
     words = f"snapshot {snapname} deleted"
     return await carry_out(pve, guest, words, verb, wait=wait, force=force or None)
@@ -217,7 +262,7 @@ class SnapshotConfig(Result):
     )
 
 
-@toolset.reads("Snapshot configuration", needs="VM.Audit on /vms/{vmid}")
+@toolset.reads("Snapshot configuration", SEE)
 async def proxmox_snapshot_config(
     pve: Pve,
     *,
@@ -239,7 +284,6 @@ async def proxmox_snapshot_config(
         snapname=snapname,
         changed={
             key: {when: each[key] for when, each in (("then", then), ("now", now)) if key in each}
-            for key in sorted({*then, *now})
-            if then.get(key) != now.get(key) and not NOT_OF_THE_GUEST.fullmatch(key)
+            for key in _differing(then, now)
         },
     )

@@ -50,7 +50,9 @@ class Storages(Page):
     storages: list[StorageRow]
 
 
-@toolset.reads("List storages", needs="Datastore.Audit on /storage/{storage}")
+@toolset.reads(
+    "List storages", "Datastore.Audit|Datastore.AllocateSpace on /storage/{storage} to see storages"
+)
 async def proxmox_get_storage(
     pve: Pve,
     *,

@@ -11,11 +11,13 @@ from proxmox_mcp.pve.errors import NotFound, ProxmoxError, Refused, exit_advice
 from proxmox_mcp.pve.fields import GuestRef, NodeName, Wait
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.pve.locate import locate, vmid_of
+from proxmox_mcp.pve.oversight import Loss
 from proxmox_mcp.pve.upid import TaskId, Upid, follow, judge
 from proxmox_mcp.toolkit.declare import Toolset
+from proxmox_mcp.toolkit.outcome import Change
 from proxmox_mcp.toolkit.results import Cursor, Page, Result, Row, paged, position, readable
 from proxmox_mcp.toolkit.text import Line, clean_line, fenced
-from proxmox_mcp.toolkit.time import iso
+from proxmox_mcp.toolkit.time import iso, taken
 
 toolset = Toolset("tasks")
 
@@ -49,7 +51,7 @@ class Tasks(Page):
     nodes_missing: list[Line] | None = Field(None, description="Nodes that did not answer.")
 
 
-@toolset.reads("List tasks", needs="Sys.Audit on /nodes/{node} to see others' tasks")
+@toolset.reads("List tasks", "Sys.Audit on /nodes/{node} to see others' tasks")
 async def proxmox_task_list(
     pve: Pve,
     *,
@@ -148,7 +150,7 @@ class TaskStatus(Result):
     log: list[Line] | None = Field(None, description="Last lines of its log, newest last.")
 
 
-@toolset.reads("Task status", needs="Sys.Audit on /nodes/{node} for others' tasks")
+@toolset.reads("Task status", "Sys.Audit on /nodes/{node} for others' tasks")
 async def proxmox_task_status(
     pve: Pve,
     *,
@@ -192,7 +194,7 @@ def _task(pve: Pve, upid: Upid, node: str | None) -> Any:
     return pve.nodes(upid.node).tasks(upid.text)
 
 
-@toolset.reads("Task log", needs="Sys.Audit on /nodes/{node} for others' tasks")
+@toolset.reads("Task log", "Sys.Audit on /nodes/{node} for others' tasks")
 async def proxmox_task_log(
     pve: Pve,
     *,
@@ -221,17 +223,22 @@ async def proxmox_task_log(
     return f"{head}\n{fenced('log', text)}"
 
 
-class StoppedTask(Result):
+class StoppedTask(Change):
     """What stopping a task led to."""
 
-    upid: Line
+    upid: Line | None = None
     state: Line = Field(description="stopped; already_ended; or stopping, when it still runs")
     exitstatus: Line | None = None
     guest_lock: Line | None = Field(None, description="A lock it left behind on its guest.")
     advice: str | None = None
 
 
-@toolset.destroys("Stop task", needs="Sys.Modify on /nodes/{node} for others' tasks")
+@toolset.destroys(
+    "Stop task",
+    "Sys.Audit on /nodes/{node} for others' tasks",
+    "Sys.Modify on /nodes/{node} for others' tasks",
+    sends=["DELETE /nodes/{node}/tasks/{upid}"],
+)
 async def proxmox_task_stop(pve: Pve, *, upid: TaskId, node: Node = None) -> StoppedTask:
     """Stop a running task: kills it where it stands and reports what that left behind.
 
@@ -242,6 +249,8 @@ async def proxmox_task_stop(pve: Pve, *, upid: TaskId, node: Node = None) -> Sto
     if before.state != "running":
         said = before.status.get("exitstatus")
         return StoppedTask(upid=upid.text, state="already_ended", exitstatus=said)
+    await pve.may_lose(_loss(pve, upid))
+    pve.purpose = f"task {upid.about} stopped"
     await pve.send(task.delete)
     end = await follow(pve, upid, STOP_SECONDS)
     lock = await _lock(pve, upid)
@@ -253,6 +262,22 @@ async def proxmox_task_stop(pve: Pve, *, upid: TaskId, node: Node = None) -> Sto
         advice=UNLOCK.format(vmid=upid.id, node=upid.node) if lock else None,
     )
 
+
+def _loss(pve: Pve, upid: Upid) -> Loss:
+    began = taken(upid.starttime, pve.cluster.bridge.server_time())
+    facts = [f"It began {began}; what it has done so far is not undone."]
+    facts += [KILLED[word] for word in KILLED if word in upid.type]
+    return Loss(f"Stop task {upid.about}?", upid.id or upid.node, tuple(facts))
+
+
+KILLED = {
+    "vzdump": "A backup that is stopped leaves no archive, and may leave its guest locked.",
+    "migrate": "A guest whose move is stopped may be left locked, or half copied.",
+    "clone": "A clone that is stopped is gone, or left half made.",
+    "restore": "A guest whose restore is stopped is left half made: its old disks are gone.",
+    "snapshot": "A snapshot that is stopped may be left half made, and its guest locked.",
+}
+"""What a task leaves that is killed, by a word in its type."""
 
 UNLOCK = (
     "The guest is still locked. If no other task holds it, an administrator removes the lock on"

@@ -152,7 +152,8 @@ def enter(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> Enter:
         given = {"host": judge.pve.host, "port": judge.pve.port, "timeout": 10.0}
         given |= {"fingerprint": judge.fingerprint} | (login or TOKEN)
         limits = Limits(retry_delay=0, rate_per_second=1000)
-        settings = Settings(connection=Connection(**given), allow_elevated=True, limits=limits)
+        policy = Policy(allow_elevated=True)
+        settings = Settings(connection=Connection(**given), policy=policy, limits=limits)
         async with Client(server.build(settings), mode=mode) as client:
             yield client
 

@@ -430,10 +430,12 @@ async def test_deleting_what_is_not_there_is_already_so_for_both_kinds(
 async def test_a_snapshot_that_goes_meanwhile_fails_the_call_with_the_task(
     client: Client, cluster: Cluster, what: str
 ) -> None:
+    there = {
+        WEB: [{"name": "first", "snaptime": TAKEN}, {"name": "current", "parent": "first"}],
+        f"{WEB}/first/config": {"cores": 2},
+    }
     cluster.intercept = lambda request: (
-        answer([{"name": "first", "snaptime": TAKEN}, {"name": "current", "parent": "first"}])
-        if (request.method, request.path) == ("GET", WEB)
-        else None
+        answer(there[request.path]) if request.method == "GET" and request.path in there else None
     )
 
     said = await refused(client, what, vmid=100, snapname="first")
