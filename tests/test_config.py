@@ -15,6 +15,7 @@ import pytest
 from proxmox_mcp.config import ConfigError, NoCredentials, Settings, files, load, names
 from proxmox_mcp.logs import LogSettings
 from proxmox_mcp.pve.connection import Connection, Limits
+from proxmox_mcp.toolkit.policy import Policy
 
 SECRET = "7f3c1b9e-secret-value"
 TOKEN_TOML = f'host = "pve"\nuser = "root@pam"\ntoken_name = "mcp"\ntoken_value = "{SECRET}"\n'
@@ -87,7 +88,8 @@ def test_the_environment_alone_is_enough(home: Home) -> None:
     assert settings.connection.address == "pve:8006"
     assert settings.connection.identity == "root@pam!mcp"
     assert secret_of(settings.connection) == SECRET
-    assert (settings.profile, settings.demo, settings.allow_elevated) == ("default", False, False)
+    assert (settings.profile, settings.demo) == ("default", False)
+    assert settings.policy == Policy()
     assert settings.limits == Limits()
     assert settings.log == LogSettings()
     assert settings.warnings == ()
@@ -501,13 +503,15 @@ def test_a_named_file_may_start_with_the_home_sign(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
-def test_a_secrets_file_that_others_can_read_is_a_warning(home: Home) -> None:
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602])
+def test_a_secrets_file_that_others_can_read_or_change_is_refused(home: Home, mode: int) -> None:
     path = home.write(f"[default]\n{TOKEN_TOML}", ".secrets.toml")
-    path.chmod(0o640)
+    path.chmod(mode)
 
-    (warning,) = home.load().warnings
+    (problem,) = home.problems()
 
-    assert f"chmod 600 {path}" in warning
+    assert problem.startswith(f"token_value (file {path}): ")
+    assert problem.endswith(f"run: chmod 600 {path}")
     path.chmod(0o600)
     assert home.load().warnings == ()
 
@@ -515,11 +519,14 @@ def test_a_secrets_file_that_others_can_read_is_a_warning(home: Home) -> None:
 # --- the environment and flags ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("setting", names.SETTINGS)
+@pytest.mark.parametrize("setting", [name for name in names.SETTINGS if name not in names.EXTRA])
 def test_every_setting_has_a_variable_and_a_flag(home: Home, setting: str) -> None:
     values: dict[type | str, str] = {
         "demo": "no",
-        "allow_elevated": "on",
+        **dict.fromkeys(("read_only", "allow_elevated", "dry_run", "show_secrets"), "on"),
+        "allow_destructive": "off",
+        "confirm": "strict",
+        "audit_file": str(Path(__file__).with_suffix(".jsonl")),
         "host": "other",
         "hosts": "pve2, pve3:8007",
         "user": "u@pve",
@@ -566,7 +573,7 @@ def test_every_setting_has_a_variable_and_a_flag(home: Home, setting: str) -> No
 def test_a_boolean_is_read_from_the_usual_words(home: Home, word: str, meant: bool) -> None:  # noqa: FBT001
     settings = home.load({**TOKEN_ENV, "PROXMOX_ALLOW_ELEVATED": word, "PROXMOX_VERIFY_SSL": word})
 
-    assert settings.allow_elevated is meant
+    assert settings.policy.allow_elevated is meant
     assert settings.connection is not None
     assert settings.connection.verify_ssl is meant
 
@@ -830,7 +837,7 @@ def test_every_setting_says_where_it_came_from(home: Home) -> None:
         {"PROXMOX_MCP_PROFILE": "lab"}, {"log-level".replace("-", "_"): "debug"}
     ).sources
 
-    assert set(sources) == {*names.SETTINGS, "profile"}
+    assert set(sources) == {*names.SETTINGS, "profile"} - set(names.SECRET_FILES)
     assert {
         name: sources[name] for name in ("profile", "host", "port", "timeout", "otp", "log_level")
     } == {
@@ -855,16 +862,20 @@ def shipped_settings() -> dict[str, dict[str, Any]]:
 
 def model_defaults() -> dict[str, Any]:
     fields = {
-        **{name: Settings.model_fields[name] for name in ("demo", "allow_elevated")},
+        **{name: Settings.model_fields[name] for name in ("demo", "audit_file")},
+        **Policy.model_fields,
         **Connection.model_fields,
         **Limits.model_fields,
         **{f"log_{name}": field for name, field in LogSettings.model_fields.items()},
     }
-    return {name: None if field.is_required() else field.default for name, field in fields.items()}
+    return {
+        name: None if field.is_required() else field.get_default(call_default_factory=True)
+        for name, field in fields.items()
+    }
 
 
 def test_the_shipped_settings_file_holds_every_setting_and_no_other() -> None:
-    assert set(shipped_settings()["all"]) == set(model_defaults())
+    assert set(shipped_settings()["all"]) == {*model_defaults(), *names.EXTRA}
 
 
 def test_the_shipped_settings_file_holds_the_defaults_of_the_models() -> None:
@@ -872,6 +883,7 @@ def test_the_shipped_settings_file_holds_the_defaults_of_the_models() -> None:
         name: value
         for name, value in model_defaults().items()
         if isinstance(value, bool | int | float | str)
+        or (isinstance(value, list) and name in Policy.model_fields)
     }
 
     assert shipped_settings()["set"] == with_default

@@ -21,6 +21,7 @@ from mcp.server.stdio import stdio_server
 
 from proxmox_mcp import __version__, logs, server
 from proxmox_mcp.config import Settings
+from proxmox_mcp.config.scrub import scrub
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ def run(settings: Settings, out: io.TextIOWrapper) -> int:
         settings: What was configured.
         out: The real stdout.
     """
+    scrub(os.environ)  # no child has any use for a secret
     out.reconfigure(encoding="utf-8")
     secrets = settings.connection.secrets if settings.connection else ()
     logs.start(settings.log, secrets=secrets)

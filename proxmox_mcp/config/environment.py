@@ -50,7 +50,7 @@ def read(environ: Mapping[str, str], flags: Mapping[str, str]) -> Texts:
         name: (setting, environ[name]) for name, setting in REFERENCE.items() if name in environ
     }
     own = {
-        name: (name.removeprefix(OWN_PREFIX).lower(), text)
+        name: (setting_of(name), text)
         for name, text in environ.items()
         if name.startswith(OWN_PREFIX)
     }
@@ -71,6 +71,13 @@ def read(environ: Mapping[str, str], flags: Mapping[str, str]) -> Texts:
         unset=notes.unset,
         warnings=tuple(notes.warnings),
     )
+
+
+def setting_of(variable: str) -> str:
+    """Name the setting that a variable would give, or nothing when it is none of our business."""
+    if variable.startswith(OWN_PREFIX):
+        return variable.removeprefix(OWN_PREFIX).lower()
+    return REFERENCE.get(variable, "")
 
 
 def _variable(setting: str) -> str:

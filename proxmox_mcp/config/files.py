@@ -8,10 +8,8 @@ whatever started us. None of that can be turned off one by one (3.3.5), so the l
 our own reader, which opens exactly the path it is told.
 """
 
+import os
 import re
-import shlex
-import stat
-import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,8 +19,9 @@ from typing import Any, Final
 from dynaconf import Dynaconf
 from dynaconf.loaders.base import BaseLoader
 
+from proxmox_mcp.config import privacy
 from proxmox_mcp.config.layers import Given, Layer
-from proxmox_mcp.config.names import CHOOSERS, SETTINGS, hint, is_unset
+from proxmox_mcp.config.names import CHOOSERS, EXTRA, SETTINGS, hint, is_unset
 from proxmox_mcp.config.settings import Problem
 from proxmox_mcp.pve.connection import SECRETS
 
@@ -35,6 +34,7 @@ _PACKAGE: Final = Path(__file__).resolve().parents[1]
 class Tables:
     """What was found in the files."""
 
+    mounts: tuple[Path, ...] = ()  # where others may read a secret
     layers: list[Layer] = field(default_factory=list)
     profiles: list[str] = field(default_factory=lambda: [DEFAULT_PROFILE])
     problems: list[Problem] = field(default_factory=list)
@@ -51,9 +51,11 @@ def packaged() -> Path | None:
     return above if above.is_file() and above.with_name("pyproject.toml").is_file() else None
 
 
-def read(paths: Iterable[Path], profile: str, defaults: Path | None) -> Tables:
+def read(
+    paths: Iterable[Path], profile: str, defaults: Path | None, mounts: tuple[Path, ...] = ()
+) -> Tables:
     """Read *defaults* and then *paths*, the later over the earlier; all must be absolute."""
-    found = Tables()
+    found = Tables(mounts=mounts)
 
     def tables(path: str) -> dict[str, dict[str, Any]]:
         return _tables(Path(path), found)
@@ -96,7 +98,8 @@ def _tables(path: Path, found: Tables) -> dict[str, dict[str, Any]]:
     """Read one file and keep what is sound; everything else becomes a problem."""
     place = f"file {path}"
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            mode, text = os.fstat(file.fileno()).st_mode, file.read()
         document = tomllib.loads(text)
     except FileNotFoundError:
         return {}  # the user's own files need not be there; the named one was checked before
@@ -125,7 +128,10 @@ def _tables(path: Path, found: Tables) -> dict[str, dict[str, Any]]:
         else:
             sound[name.lower()] = _sound(table, f"{place}, profile {name}", found)
             found.profiles += [name.lower()] if name.lower() not in found.profiles else []
-    _warn_if_others_can_read(path, sound, found)
+    if secrets := _secrets_in(sound.values()):
+        found.warnings += privacy.doubts(path)
+        if fault := privacy.fault(path, mode, found.mounts):
+            found.problems.append(Problem(secrets[0], place, fault))
     return sound
 
 
@@ -136,7 +142,7 @@ def _sound(table: Mapping[str, Any], place: str, found: Tables) -> dict[str, Any
             text = f"cannot stand in a file: use --{key} or PROXMOX_MCP_{key.upper()}"
         elif key not in SETTINGS:
             text = f"is not a setting{hint(key, SETTINGS)}"
-        elif key in SECRETS and not isinstance(value, str):
+        elif key in (*SECRETS, *EXTRA) and not isinstance(value, str):
             text = "must be a quoted string"
         else:
             kept[key] = value
@@ -145,12 +151,7 @@ def _sound(table: Mapping[str, Any], place: str, found: Tables) -> dict[str, Any
     return kept
 
 
-def _warn_if_others_can_read(
-    path: Path, tables: Mapping[str, Mapping[str, Any]], found: Tables
-) -> None:
-    if sys.platform == "win32" or not any(set(SECRETS) & table.keys() for table in tables.values()):
-        return
-    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        found.warnings.append(
-            f"{path} holds secrets and others can read it; run: chmod 600 {shlex.quote(str(path))}"
-        )
+def _secrets_in(tables: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Name the secrets that stand in any profile; an empty one, or ${...}, is none."""
+    given = [{key for key, value in table.items() if not is_unset(str(value))} for table in tables]
+    return [secret for secret in SECRETS if any(secret in keys for keys in given)]

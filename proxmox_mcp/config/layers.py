@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
+from proxmox_mcp.config.names import KEYRING
 from proxmox_mcp.config.settings import Problem
 from proxmox_mcp.pve.connection import SECRETS, spread
 
@@ -16,12 +17,22 @@ class Given(NamedTuple):
     place: str
     family: Family
 
+    def __repr__(self) -> str:
+        return f"Given(***, {self.place!r}, {self.family!r})"
+
 
 Layer = Mapping[str, Given]
+
+LOGIN_SECRETS: Final = frozenset({"token_value", "password"})  # a keyring holds one of these
+
+# Lies where a secret could not be had, so that one mistake makes one problem. It is never sent:
+# that problem ends the start.
+STAND_IN: Final = "a-secret-that-could-not-be-had"
 
 _MAY_HOLD_AN_ID: Final = ("token_value", "user", "token_name")
 _TOKEN: Final = frozenset({"token_name", "token_value"})
 _PASSWORD: Final = frozenset({"password", "otp"})
+_NONE: Final = frozenset[str]()
 
 
 def spread_layer(layer: Layer) -> tuple[Layer, list[Problem]]:
@@ -52,12 +63,21 @@ def lay(layers: Iterable[Layer]) -> dict[str, Given]:
     """Lay later over earlier; another way to log in replaces the earlier one as a whole."""
     held = dict[str, Given]()
     for layer in layers:
-        has_token, has_password = bool(_TOKEN & layer.keys()), "password" in layer
-        if has_token != has_password:
-            for setting in _PASSWORD if has_token else _TOKEN:
-                held.pop(setting, None)
+        for setting in _superseded(layer):
+            held.pop(setting, None)
         held.update(layer)
     return held
+
+
+def _superseded(layer: Layer) -> frozenset[str]:
+    """Name what would mix two logins if it came from below this layer."""
+    has_token, has_password = bool(_TOKEN & layer.keys()), "password" in layer
+    other = _NONE
+    if has_token != has_password:
+        other = _PASSWORD if has_token else _TOKEN
+    if KEYRING in layer:  # otherwise the secret of [default] would be sent where [lab] has its own
+        return other | LOGIN_SECRETS
+    return other | {KEYRING} if LOGIN_SECRETS & layer.keys() else other
 
 
 def strays(layers: Iterable[Layer], held: Mapping[str, Given]) -> list[Problem]:

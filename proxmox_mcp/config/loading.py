@@ -10,12 +10,25 @@ from typing import Any, TypeVar
 from platformdirs import user_config_dir
 from pydantic import BaseModel, ValidationError
 
-from proxmox_mcp.config import environment, files
-from proxmox_mcp.config.layers import Given, Layer, lay, spread_layer, strays
-from proxmox_mcp.config.names import CHOOSERS, CONNECTION, LOG_PREFIX, LOGIN, OWN, SETTINGS, hint
+from proxmox_mcp.config import environment, files, keychain, privacy
+from proxmox_mcp.config.layers import STAND_IN, Given, Layer, lay, spread_layer, strays
+from proxmox_mcp.config.names import (
+    CHOOSERS,
+    CONNECTION,
+    EXTRA,
+    KEYRING,
+    LOG_PREFIX,
+    LOGIN,
+    OWN,
+    SECRET_FILES,
+    SETTINGS,
+    hint,
+)
+from proxmox_mcp.config.secret_files import SecretFiles
 from proxmox_mcp.config.settings import ConfigError, NoCredentials, Problem, Settings, problems_of
 from proxmox_mcp.logs import LogSettings
 from proxmox_mcp.pve.connection import Connection, Limits
+from proxmox_mcp.toolkit.policy import Policy
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -39,10 +52,12 @@ def load(
         NoCredentials: nothing is wrong, but nobody has said which Proxmox to talk to.
     """
     folder = config_folder or Path(user_config_dir("proxmox-mcp", appauthor=False))
-    draft = _gather(environment.read(os.environ if environ is None else environ, flags), folder)
+    environ = os.environ if environ is None else environ
+    draft = _gather(environment.read(environ, flags), folder, privacy.mounts(environ))
     connection = None if _is_demo(draft) else _connection(draft, folder)
     limits = _build(Limits, draft) or Limits()
     log = _build(LogSettings, draft, prefix=LOG_PREFIX) or LogSettings()
+    policy = _build(Policy, draft) or Policy()
     top = {name: draft.held[name].value for name in OWN if name in draft.held}
     try:
         settings = Settings(
@@ -50,7 +65,8 @@ def load(
             connection=connection,
             limits=limits,
             log=log,
-            sources={name: draft.places.get(name, "default") for name in (*SETTINGS, "profile")},
+            policy=policy,
+            sources=_sources(draft.places),
             warnings=(*draft.warnings, *_tls_warnings(connection, draft.places)),
             **top,
         )
@@ -67,29 +83,36 @@ class _Draft:
 
     profile: str
     layers: list[Layer]
-    held: Mapping[str, Given]
+    held: dict[str, Given]
     places: dict[str, str]
     problems: list[Problem]
     unset: Mapping[str, str]
     warnings: tuple[str, ...]
 
 
-def _gather(texts: environment.Texts, folder: Path) -> _Draft:
+def _sources(places: Mapping[str, str]) -> dict[str, str]:
+    """Say where each value came from; a secret's own place names the file it was read from."""
+    shown = [name for name in (*SETTINGS, "profile") if name not in SECRET_FILES]
+    return {name: places.get(name, "default") for name in shown}
+
+
+def _gather(texts: environment.Texts, folder: Path, mounts: tuple[Path, ...]) -> _Draft:
     named, problems = _named_file(texts.choices.get("config"))
     choice = texts.choices.get("profile")
     profile = choice.value.lower() if choice else files.DEFAULT_PROFILE
     own = [folder / "settings.toml", folder / ".secrets.toml"]
-    tables = files.read([*own, *named], profile, files.packaged())
+    tables = files.read([*own, *named], profile, files.packaged(), mounts)
     problems = [*texts.problems, *problems, *tables.problems]
     if choice and profile not in tables.profiles and not _is_blind(problems):
         there = ", ".join(tables.profiles)
         text = f"is in no settings file; there are: {there}{hint(profile, tables.profiles)}"
         problems.append(Problem("profile", choice.place, text))
-    layers = list[Layer]()
+    layers, secret_files = list[Layer](), SecretFiles(mounts=mounts)
     for layer in (*tables.layers, *texts.layers):
-        spread, found = spread_layer(layer)
+        spread, found = spread_layer(secret_files.followed(layer))
         layers.append(spread)
         problems += found
+    problems += secret_files.problems
     held = lay(layers)
     return _Draft(
         profile=profile,
@@ -99,7 +122,7 @@ def _gather(texts: environment.Texts, folder: Path) -> _Draft:
         | ({"profile": choice.place} if choice else {}),
         problems=problems,
         unset={**tables.unset, **texts.unset},
-        warnings=(*texts.warnings, *tables.warnings),
+        warnings=(*texts.warnings, *tables.warnings, *secret_files.warnings),
     )
 
 
@@ -140,18 +163,40 @@ def _connection(draft: _Draft, folder: Path) -> Connection | None:
     if not draft.problems and not any(setting in draft.held for setting in LOGIN):
         raise NoCredentials(_how_to_log_in(folder, draft.unset))
     blind = _is_blind(draft.problems)
+    lacking = keychain.lacking(draft.held)
+    if lacking:
+        _take_from_keyring(draft, lacking, STAND_IN)
     draft.problems += strays(draft.layers, draft.held)
     connection = _build(Connection, draft)
+    if lacking and connection and not draft.problems:  # asking may make a person unlock something
+        connection = _ask_keyring(draft, lacking, connection.identity)
     missing = [found for found in draft.problems if found.text.startswith("is missing")]
     if blind:
         draft.problems = [found for found in draft.problems if found not in missing]
     elif missing:
         draft.problems += [
             Problem(name, "", draft.unset[name])
-            for name in LOGIN
-            if name in draft.unset and name not in draft.held
+            for name in (*LOGIN, *EXTRA)
+            if name in draft.unset and SECRET_FILES.get(name, name) not in draft.held
         ]
     return connection
+
+
+def _take_from_keyring(draft: _Draft, secret: str, value: str) -> None:
+    keyring = draft.held[KEYRING]
+    draft.places[secret] = f"system keyring, named by {keyring.place}"
+    draft.held[secret] = keyring._replace(value=value, place=draft.places[secret])
+
+
+def _ask_keyring(draft: _Draft, secret: str, identity: str) -> Connection | None:
+    keyring = draft.held[KEYRING]
+    try:
+        value = keychain.look_up(keyring.value, identity)
+    except keychain.NotThere as error:
+        draft.problems.append(Problem(KEYRING, keyring.place, str(error)))
+        return None
+    _take_from_keyring(draft, secret, value)
+    return _build(Connection, draft)
 
 
 def _build(model: type[_Model], draft: _Draft, *, prefix: str = "") -> _Model | None:
@@ -172,7 +217,7 @@ def _build(model: type[_Model], draft: _Draft, *, prefix: str = "") -> _Model | 
 
 def _how_to_log_in(folder: Path, unset: Mapping[str, str]) -> list[str]:
     return [
-        *(f"note: {unset[name]}" for name in LOGIN if name in unset),
+        *(f"note: {unset[name]}" for name in (*LOGIN, *EXTRA) if name in unset),
         "in the environment: PROXMOX_HOST, PROXMOX_USER, PROXMOX_TOKEN_NAME, PROXMOX_TOKEN_VALUE",
         f"or in {folder / '.secrets.toml'}, under [default]: host, user, token_name, token_value",
         "or in a file of your own: proxmox-mcp --config /path/to/settings.toml",

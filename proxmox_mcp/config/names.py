@@ -11,17 +11,25 @@ from typing import Any, Final
 
 from proxmox_mcp.config.settings import Settings
 from proxmox_mcp.logs import LogSettings
-from proxmox_mcp.pve.connection import WORDS, Connection, Limits
+from proxmox_mcp.pve.connection import SECRETS, WORDS, Connection, Limits
+from proxmox_mcp.toolkit.policy import Policy
 
 LOG_PREFIX: Final = "log_"
-CONNECTION: Final = tuple(Connection.model_fields)
+# Settings that only lead to a secret: they are followed before a model sees anything.
+SECRET_FILES: Final[Mapping[str, str]] = {f"{name}_file": name for name in SECRETS}
+KEYRING: Final = "keyring"
+EXTRA: Final[Mapping[str, Any]] = dict.fromkeys((*SECRET_FILES, KEYRING), str)
+
+CONNECTION: Final = (*Connection.model_fields, *EXTRA)
 LOGIN: Final = ("host", "user", "token_name", "token_value", "password", "otp")
-OWN: Final = ("demo", "allow_elevated")  # those that stand in Settings itself
+OWN: Final = ("demo", "audit_file")  # those that stand in Settings itself
 CHOOSERS: Final = ("profile", "config")  # they say what is read, so no file can hold them
 
 _KINDS: Final[Mapping[str, Any]] = {
     **{name: Settings.model_fields[name].annotation for name in OWN},
+    **{name: field.annotation for name, field in Policy.model_fields.items()},
     **{name: field.annotation for name, field in Connection.model_fields.items()},
+    **EXTRA,
     **{name: field.annotation for name, field in Limits.model_fields.items()},
     **{LOG_PREFIX + name: field.annotation for name, field in LogSettings.model_fields.items()},
 }
@@ -33,10 +41,12 @@ REFERENCE: Final[Mapping[str, str]] = {
         f"PROXMOX_{name.upper()}": name
         for name in (
             *LOGIN,
+            *SECRET_FILES,
             "port",
             "path_prefix",
             "verify_ssl",
             "fingerprint",
+            "read_only",
             "allow_elevated",
             "timeout",
             "retry_attempts",
@@ -58,6 +68,7 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
     "api_token": "token_value",
     "token": "token_value",
     "token_secret": "token_value",
+    "token_file": "token_value_file",
     "ca_file": "verify_ssl",
     "verify_tls": "verify_ssl",
     "insecure": "verify_ssl",
@@ -130,10 +141,15 @@ def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+_LISTS: Final = (
+    "hosts",
+    *(n for n, f in Policy.model_fields.items() if "list" in str(f.annotation)),
+)
+
 _PARSERS: Final[Mapping[Any, Callable[[str], Any]]] = {
     bool: _boolean,
     int: _whole,
     float: number,
     "proxies": _proxies,
-    "hosts": _listed,
+    **dict.fromkeys(_LISTS, _listed),
 }

@@ -2,12 +2,22 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, Field, ValidationError
+from platformdirs import user_state_dir
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from proxmox_mcp.logs import LogSettings
 from proxmox_mcp.pve.connection import FROZEN, Connection, Limits
+from proxmox_mcp.toolkit.policy import Policy
+
+
+def _absolute(value: object) -> object:
+    path = Path(value).expanduser() if isinstance(value, str | Path) else value
+    if not isinstance(path, Path) or not path.is_absolute():
+        raise ValueError("must be an absolute path: the working directory is the client's choice")
+    return path
 
 
 class Settings(BaseModel):
@@ -17,12 +27,19 @@ class Settings(BaseModel):
 
     profile: str = "default"
     demo: bool = False
-    allow_elevated: bool = False
+    audit_file: Annotated[Path | None, BeforeValidator(_absolute)] = None
+    policy: Policy = Field(default_factory=Policy)
     connection: Connection | None = None  # None in demo mode only
     limits: Limits = Field(default_factory=Limits)
     log: LogSettings = Field(default_factory=LogSettings)
     sources: Mapping[str, str] = Field(default_factory=dict, repr=False)  # places, never values
     warnings: tuple[str, ...] = ()
+
+    @property
+    def trail(self) -> Path:
+        """Where changes are written down; those on the simulated cluster stand in a file apart."""
+        usual = Path(user_state_dir("proxmox-mcp", appauthor=False))
+        return self.audit_file or usual / ("audit-demo.jsonl" if self.demo else "audit.jsonl")
 
 
 class Problem(NamedTuple):
