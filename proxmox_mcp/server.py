@@ -138,7 +138,7 @@ def build(settings: Settings, *, adapter: "BaseAdapter | None" = None) -> Proxmo
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[State]) -> AsyncIterator[State]:
-        cluster = _cluster(settings, adapter)
+        cluster = cluster_of(settings, adapter)
         notices = [DEMO_NOTICE] * settings.demo + [DRY_NOTICE] * policy.dry_run
         yield State(cluster, " ".join(notices) or None, _watch(settings, cluster))
 
@@ -154,7 +154,8 @@ def build(settings: Settings, *, adapter: "BaseAdapter | None" = None) -> Proxmo
     )
 
 
-def _cluster(settings: Settings, adapter: "BaseAdapter | None") -> Cluster:
+def cluster_of(settings: Settings, adapter: "BaseAdapter | None" = None) -> Cluster:
+    """Return the cluster that the settings lead to; sends nothing."""
     connection = settings.connection
     if settings.demo:
         # Only here does anything know of the simulated cluster; unused, it costs nothing.

@@ -17,7 +17,7 @@ from proxmox_mcp.pve.bridge import Bridge
 from proxmox_mcp.pve.connection import Connection, Limits
 from proxmox_mcp.pve.guard import Cluster, Pve
 from proxmox_mcp.toolkit.policy import Policy
-from tests import pve_schema
+from tests import pve_schema, secrecy
 
 FAST = Limits(retry_delay=0)
 """No back-off between tries; everything else as users have it."""
@@ -57,6 +57,23 @@ def without_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks, and what became of a lost change, are looked at without a person's patience."""
     monkeypatch.setattr(trace, "LOOK_AFTER_SECONDS", (0.01, 0.02, 0.02))
     monkeypatch.setattr(upid, "POLL_SECONDS", (0.02, 0.1))
+
+
+@pytest.fixture(autouse=True)
+def no_secret_gets_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No answer, log line, audit record or word on stderr of any test holds one of its secrets."""
+    answers: list[str] = []
+    real = Client.call_tool
+
+    async def call_tool(self: Client, *args: Any, **kwargs: Any) -> Any:
+        result = await real(self, *args, **kwargs)
+        answers.append(result.model_dump_json())
+        return result
+
+    monkeypatch.setattr(Client, "call_tool", call_tool)
+    yield
+    assert secrecy.leaks("\n".join(answers)) == []
+    assert secrecy.files_with_leaks(tmp_path) == []
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from proxmox_mcp.toolkit.declare import ToolSpec
 from proxmox_mcp.toolkit.text import clean
 from proxmox_mcp.tools import TOOLS
 from tests.conftest import serve, text
+from tests.likely import likely, prepared
 from tests.wire import JSON, answer
 
 AT_WILL = Limits(retry_delay=0, rate_per_second=60, rate_burst=100_000)
@@ -95,10 +96,13 @@ MAY_TOUCH: dict[str, tuple[str, ...]] = {
         *(*FOUND, f"GET {GUEST}/snapshot", f"GET {SNAPSHOT}/config", f"GET {GUEST}/config"),
     ),
     "proxmox_snapshot_create": (*FOUND, *RAN, f"(GET|POST) {GUEST}/snapshot"),
-    "proxmox_snapshot_delete": (*FOUND, *RAN, f"GET {GUEST}/snapshot", f"DELETE {SNAPSHOT}"),
+    "proxmox_snapshot_delete": (
+        *(*FOUND, *RAN, f"GET {GUEST}/(snapshot|config)", f"DELETE {SNAPSHOT}"),
+    ),
     "proxmox_snapshot_list": (*FOUND, f"GET {GUEST}/snapshot"),
     "proxmox_snapshot_rollback": (
-        *(*FOUND, *RAN, f"GET {GUEST}/snapshot", f"POST {SNAPSHOT}/rollback"),
+        *(*FOUND, *RAN, f"GET {GUEST}/(snapshot|config)", f"POST {SNAPSHOT}/rollback"),
+        f"GET {SNAPSHOT}/config",
     ),
     "proxmox_task_list": (*FOUND, "GET /nodes", f"GET {NODE}/tasks"),
     "proxmox_task_log": (f"GET {TASK}/log",),
@@ -123,7 +127,9 @@ MAY_TOUCH: dict[str, tuple[str, ...]] = {
     "proxmox_vm_start": power("start"),
     "proxmox_vm_stop": power("stop"),
     "proxmox_vm_suspend": power("suspend"),
-    "proxmox_vm_template": (*FOUND, *RAN, f"GET {GUEST}/snapshot", f"POST {GUEST}/template"),
+    "proxmox_vm_template": (
+        *(*FOUND, *RAN, f"GET {GUEST}/(snapshot|config)", f"POST {GUEST}/template"),
+    ),
 }
 """By tool, every request it may send, as ``METHOD path``."""
 
@@ -153,87 +159,6 @@ def test_every_tool_has_its_paths_written_down() -> None:
 
 
 # --- a cluster, and a call that goes all the way ---------------------------------------------
-
-BACKUP = "backup-storage:backup/vzdump-qemu-100-2025_11_06-14_30_00.vma.zst"
-LIKELY: dict[str, Any] = {
-    "vmid": 100,
-    "node": "pve1",
-    "storage": "backup-storage",
-    "archive": BACKUP,
-    "volume": BACKUP,
-    "disk": "scsi0",
-    "size": "+1G",
-    "snapname": "before",
-    "target": "pve2",
-    "action": "ACCEPT",
-    "rule_type": "in",
-    "command": ["id"],
-    "config": {"cores": 4},
-    "pos": 0,
-}
-"""What makes a call a sensible one; a parameter that is not named here gets what its type gives."""
-
-ONLY_WHERE_REQUIRED = {"node", "pos"}
-
-BESIDES: dict[str, dict[str, Any]] = {
-    "proxmox_snapshot_create": {"snapname": "fresh"},
-    "proxmox_backup_restore": {"vmid": 101},
-    "proxmox_vm_clone": {"storage": "shared-vms", "full": True},
-    "proxmox_vm_migrate": {"online": True},
-    "proxmox_vm_resume": {"vmid": 109},
-    "proxmox_vm_start": {"vmid": 107},
-    "proxmox_vm_template": {"vmid": 107},
-}
-"""Where one tool wants another guest or one word more."""
-
-
-def likely(spec: ToolSpec, upid: str) -> dict[str, Any]:
-    """Arguments with which a tool gets past its own checks, as far as they can be guessed."""
-    schema = bind(spec).parameters
-    required = schema.get("required", [])
-    values = LIKELY | {"upid": upid}
-    arguments = {
-        name: values[name] if name in values else _plain(about)
-        for name, about in schema["properties"].items()
-        if name in required or (name in values and name not in ONLY_WHERE_REQUIRED)
-    }
-    arguments |= BESIDES.get(spec.name, {})
-    return arguments | ({"wait": 0} if "wait" in schema["properties"] else {})
-
-
-def _plain(about: dict[str, Any]) -> Any:
-    if "enum" in about:
-        return about["enum"][0]
-    by_type = {"integer": about.get("minimum", 1), "boolean": True, "array": [], "object": {}}
-    return by_type.get(about.get("type", "string"), "a")
-
-
-def prepared() -> tuple[simulator.Cluster, str]:
-    """A cluster where every tool has something to act on, and a task of it that still runs."""
-    cluster = simulator.Cluster(speed=100_000)
-    for path, form in (
-        ("qemu/100/snapshot", b"snapname=before&description=a"),
-        ("qemu/100/firewall/rules", b"type=in&action=DROP"),
-    ):
-        made = cluster.receive("POST", f"/api2/json/nodes/pve1/{path}", _login(), form)
-        assert made.status == 200, made
-    cluster.speed = 1
-    backup = cluster.receive("POST", "/api2/json/nodes/pve1/vzdump", _login(), RUNNING)
-    cluster.requests.clear()
-    return cluster, str(json.loads(backup.body)["data"])
-
-
-RUNNING = b"vmid=103&storage=backup-storage"
-
-
-def _login() -> dict[str, str]:
-    user, name, value = (
-        simulator.CREDENTIALS[key] for key in ("user", "token_name", "token_value")
-    )
-    return {
-        "Authorization": f"PVEAPIToken={user}!{name}={value}",
-        "Content-Type": "application/x-www-form-urlencoded",
-    }
 
 
 async def called(cluster: simulator.Cluster, tool: str, arguments: dict[str, Any]) -> Any:

@@ -1,7 +1,10 @@
 """What can be typed after ``proxmox-mcp``, and what each word leads to.
 
 Exit codes: 0 all went well; 1 something asked for did not work; 2 the settings or the command line
-are wrong.
+are wrong, or there is no connection.
+
+Each command's module is imported when it is asked for: a client that starts the server waits for
+nothing that only another command needs.
 """
 
 import argparse
@@ -10,12 +13,20 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from proxmox_mcp import __version__
-from proxmox_mcp.cli import serve, tools, tour
 from proxmox_mcp.config import ConfigError, Settings, load
 
 BAD_SETTINGS = 2
+PVE_VERSIONS = (8, 9)
+
+SWITCHES = {
+    "demo": "use the built-in simulated cluster",
+    "read_only": "offer nothing that changes anything, and let no change leave",
+    "dry_run": "let no change leave, and tell what would have been sent",
+}
+"""Settings that can be switched on by a flag alone."""
 
 EPILOG = """\
 Without a command it serves MCP over stdin and stdout, for a client such as Claude Code to start.
@@ -35,13 +46,16 @@ def run(argv: Sequence[str], out: io.TextIOWrapper) -> int:
         "profile": given.profile,
         # Typed by a person, a path is meant from where they stand; a setting's must be absolute.
         "config": given.config and str(Path(given.config).expanduser().absolute()),
-        "demo": "true" if given.demo else None,
+        **{name: "true" if getattr(given, name) else None for name in SWITCHES},
     }
     given.flags = {name: value for name, value in flags.items() if value is not None}
     try:
         return int(given.command(given, out))
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
+        return BAD_SETTINGS
+    except ValueError as error:  # a word on the command line that could be read no way
+        sys.stderr.write(f"proxmox-mcp: {error}\n")
         return BAD_SETTINGS
 
 
@@ -77,33 +91,103 @@ def _parser() -> argparse.ArgumentParser:
     _settings_flags(walk, default=argparse.SUPPRESS)
     walk.add_argument("--live", action="store_true", help="on the configured cluster, reading only")
     walk.set_defaults(command=_tour)
+
+    look = commands.add_parser("check", help="does it work, and which right is missing")
+    _settings_flags(look, default=argparse.SUPPRESS)
+    look.add_argument("--json", action="store_true", help="as JSON")
+    look.set_defaults(command=_check)
+
+    rights = commands.add_parser("role", help="print the commands that make a token's role")
+    _settings_flags(rights, default=argparse.SUPPRESS)
+    rights.add_argument("--pve", type=int, choices=PVE_VERSIONS, help="its version; else both")
+    rights.add_argument("--user", default="mcp@pve", help="the user to make (mcp@pve)")
+    rights.add_argument("--token", default="mcp", help="the token's name (mcp)")
+    rights.set_defaults(command=_role)
+    _audit_commands(commands)
     return parser
 
 
+def _audit_commands(commands: Any) -> None:
+    trail = commands.add_parser("audit", help="read or verify what was changed")
+    what = trail.add_subparsers(title="commands", metavar="", required=True)
+    verify = what.add_parser("verify", help="find a changed, missing or reordered line")
+    _settings_flags(verify, default=argparse.SUPPRESS)
+    verify.set_defaults(command=_audit_verify)
+    show = what.add_parser("show", help="print it as a table")
+    _settings_flags(show, default=argparse.SUPPRESS)
+    show.add_argument("--guest", help="only this guest, by id or name")
+    show.add_argument("--since", help="only what is newer: 30m, 12h, 1d, 2w, or a date")
+    show.add_argument("--json", action="store_true", help="as JSON lines")
+    show.set_defaults(command=_audit_show)
+
+
 def _settings_flags(parser: argparse.ArgumentParser, default: str | None) -> None:
-    parser.add_argument(
-        "--demo",
-        action="store_true",
-        default=False if default is None else default,
-        help="use the built-in simulated cluster",
-    )
+    for name, words in SWITCHES.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            action="store_true",
+            default=False if default is None else default,
+            help=words,
+        )
     parser.add_argument("--profile", default=default, help="which profile of the settings")
     parser.add_argument("--config", default=default, metavar="FILE", help="a settings file")
 
 
 def _serve(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
+    from proxmox_mcp.cli import serve  # noqa: PLC0415
+
     return serve.run(load(flags=given.flags), out)
 
 
 def _tools(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
+    from proxmox_mcp.cli import tools  # noqa: PLC0415
+
     out.write(tools.listing(_without_connection(given), as_json=given.json))
     return 0
 
 
 def _tour(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
+    from proxmox_mcp.cli import tour  # noqa: PLC0415
+
     if not given.live:
         return tour.run(None, {}, out)
     return tour.run(load(flags=given.flags), given.flags, out)
+
+
+def _check(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
+    from proxmox_mcp.cli import check  # noqa: PLC0415
+
+    return check.run(load(flags=given.flags), out, as_json=given.json)
+
+
+def _role(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
+    from proxmox_mcp.cli import role  # noqa: PLC0415
+
+    versions = [given.pve] if given.pve else PVE_VERSIONS
+    out.write(role.commands(_without_connection(given), versions, given.user, given.token))
+    return 0
+
+
+def _audit_verify(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
+    from proxmox_mcp.cli import audit  # noqa: PLC0415
+
+    return audit.verify(_trail(given), out)
+
+
+def _audit_show(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
+    from proxmox_mcp.cli import audit  # noqa: PLC0415
+
+    file = _trail(given)
+    try:
+        return audit.show(file, out, guest=given.guest, since=given.since, as_json=given.json)
+    except ValueError as error:  # of what was typed after --guest or --since
+        sys.stderr.write(f"proxmox-mcp: {error}\n")
+        return BAD_SETTINGS
+
+
+def _trail(given: argparse.Namespace) -> Path:
+    # Where it lies does not depend on a login either, but on whether the cluster is simulated.
+    return _without_connection(given).model_copy(update={"demo": given.demo}).trail
 
 
 def _without_connection(given: argparse.Namespace) -> Settings:

@@ -5,8 +5,10 @@ From the bottom up:
 * fields: identifiers as types; nothing unvalidated becomes a path segment
 * connection: where the cluster is and how to log in, as one frozen value
 * errors: what can go wrong, in words a reader can act on
+* meanings: which answer is which of these
 * answers: the shapes that an answer may have
 * gate: which changes may leave at all, by method and path; which of them lose something
+* permissions: what a token may do, as Proxmox says
 * rules: allow and protect, held against what a guest is
 * oversight: who confirms a loss, and who writes a change down
 * tls: which certificates are believed, and what an unknown one looks like

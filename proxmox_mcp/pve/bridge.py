@@ -24,8 +24,9 @@ from anyio import to_thread
 
 from proxmox_mcp.pve.circuit import Circuit
 from proxmox_mcp.pve.connection import Connection
-from proxmox_mcp.pve.errors import NotAuthenticated, ProxmoxError, Refused, Unreachable, refusal
+from proxmox_mcp.pve.errors import NotAuthenticated, ProxmoxError, Refused, Unreachable
 from proxmox_mcp.pve.gate import Gate
+from proxmox_mcp.pve.meanings import refusal
 
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter

@@ -164,9 +164,9 @@ class Pve:
         return self.cluster.bridge.root.cluster
 
     @property
-    def storage(self) -> Any:
-        """The chain below ``/storage``: what is defined, whatever the node."""
-        return self.cluster.bridge.root.storage
+    def access(self) -> Any:
+        """The chain below ``/access``: users, tokens and their rights."""
+        return self.cluster.bridge.root.access
 
     @property
     def version(self) -> Any:
@@ -234,6 +234,14 @@ class Pve:
         if loses(method, path, params) and not self._settled:
             raise AssertionError(f"{change} loses something, and nobody has been asked")
         await self.oversight.record(change)
+
+    async def must_be_allowed(self, verb: Verb, /, **params: Any) -> None:
+        """Refuse a change that the rules forbid before anything is found out about its object.
+
+        Raises:
+            Refused: A rule forbids it; ``send`` would say so too, but later.
+        """
+        await self.bounds.may_change(target(verb)[1], wire(params))
 
     async def guests(self, max_age: float) -> list[dict[str, Any]]:
         """Return the cluster's whole list of guests, whatever the rules show of it."""

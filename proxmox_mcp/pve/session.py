@@ -25,7 +25,8 @@ from requests.cookies import RequestsCookieJar
 
 from proxmox_mcp.pve.answers import Listing
 from proxmox_mcp.pve.connection import Connection
-from proxmox_mcp.pve.errors import BadAnswer, NotAuthenticated, lost, refusal, where
+from proxmox_mcp.pve.errors import BadAnswer, NotAuthenticated
+from proxmox_mcp.pve.meanings import lost, refusal, where
 from proxmox_mcp.pve.transport import unanswered
 
 RENEW_AFTER_SECONDS = 3600

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import socket
 import ssl
+from dataclasses import dataclass, field
 from typing import Any
 
 from requests.adapters import HTTPAdapter
@@ -39,8 +40,28 @@ class PinnedAdapter(HTTPAdapter):
         return super().proxy_manager_for(*args, assert_fingerprint=self._fingerprint, **kwargs)
 
 
-def shown_fingerprint(host: str, port: int, timeout: float) -> str | None:
-    """Ask a host which certificate it shows, believing nothing, and return its SHA-256.
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate as a host shows it."""
+
+    der: bytes = field(repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Its SHA-256, as Proxmox's web interface writes it."""
+        digest = hashlib.sha256(self.der).hexdigest().upper()
+        return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2))
+
+    @property
+    def ends(self) -> float:
+        """When it stops being valid, in seconds since 1970."""
+        from cryptography import x509  # noqa: PLC0415 - nothing else needs it, and it is large
+
+        return x509.load_der_x509_certificate(self.der).not_valid_after_utc.timestamp()
+
+
+def shown_certificate(host: str, port: int, timeout: float) -> Certificate | None:
+    """Ask a host which certificate it shows, believing nothing.
 
     Returns None where the host does not even get that far. Nothing is sent to it.
     """
@@ -55,15 +76,13 @@ def shown_fingerprint(host: str, port: int, timeout: float) -> str | None:
             certificate = secure.getpeercert(binary_form=True)
     except OSError:
         return None
-    if certificate is None:
-        return None
-    digest = hashlib.sha256(certificate).hexdigest().upper()
-    return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2))
+    return Certificate(certificate) if certificate else None
 
 
 def untrusted(connection: Connection, cause: str) -> Untrusted:
     """Explain a certificate that was not believed: what is shown, and the line that accepts it."""
-    shown = shown_fingerprint(connection.host, connection.port, connection.connect_timeout)
+    certificate = shown_certificate(connection.host, connection.port, connection.connect_timeout)
+    shown = certificate.fingerprint if certificate else None
     log.warning("tls.untrusted", extra={"address": connection.address, "fingerprint": shown})
     if connection.fingerprint:
         return Untrusted(

@@ -15,7 +15,8 @@ from urllib3 import exceptions as urllib3
 
 from proxmox_mcp.pve import tls
 from proxmox_mcp.pve.connection import Connection
-from proxmox_mcp.pve.errors import ProxmoxError, Unreachable, Untrusted, lost, where
+from proxmox_mcp.pve.errors import ProxmoxError, Unreachable, Untrusted
+from proxmox_mcp.pve.meanings import lost, where
 
 PROXY_HINT = (
     " A proxy from the environment (HTTPS_PROXY) was asked; if the cluster is reached without one,"

@@ -19,15 +19,9 @@ from pydantic import BeforeValidator, WithJsonSchema
 from proxmox_mcp.pve import ha, trace
 from proxmox_mcp.pve.answers import total_of
 from proxmox_mcp.pve.bridge import Verb, target
-from proxmox_mcp.pve.errors import (
-    BadAnswer,
-    OutcomeUnknown,
-    ProxmoxError,
-    TooBusy,
-    Unreachable,
-    task_failed,
-)
+from proxmox_mcp.pve.errors import BadAnswer, OutcomeUnknown, ProxmoxError, TooBusy, Unreachable
 from proxmox_mcp.pve.guard import Pve, Report
+from proxmox_mcp.pve.meanings import task_failed
 
 _FORM = re.compile(
     r"UPID:(?P<node>[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)"

@@ -13,10 +13,11 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from proxmox_mcp.simulator import parameters, routing, tickets, wire
+from proxmox_mcp.simulator.accounts import ACCOUNTS, EVERYTHING, SECRET, WORLD, Account
 from proxmox_mcp.simulator.datacenter import Datacenter
 from proxmox_mcp.simulator.endpoints import ENDPOINTS
 from proxmox_mcp.simulator.parameters import Parameter
-from proxmox_mcp.simulator.privileges import ACCOUNTS, SECRET, WORLD, Account, Rights, roles
+from proxmox_mcp.simulator.privileges import Rights, roles
 from proxmox_mcp.simulator.routing import Call, Endpoint
 from proxmox_mcp.simulator.seed import furnish
 from proxmox_mcp.simulator.state import Guest
@@ -110,6 +111,30 @@ class Cluster:
         """Let a node answer again."""
         self.center.nodes[node].online = True
 
+    def grant(
+        self,
+        userid: str,
+        token: str,
+        privileges: Mapping[str, Collection[str]],
+        *,
+        secret: str | None = None,
+        privsep: bool = True,
+    ) -> dict[str, Any]:
+        """Make a token with exactly these privileges by path, and answer its credentials.
+
+        A path without privileges is one without access, as the role NoAccess makes it.
+        A user that is not there yet is made as well: with every right, or, where the token has
+        no privilege separation, with these. With separation, one that is there limits the token.
+        The same token again has its rights replaced.
+        """
+        unknown = set().union(*privileges.values()) - self._roles[EVERYTHING]
+        if unknown:
+            raise ValueError(f"{self.version} has no privilege {', '.join(sorted(unknown))}")
+        accounts = self.center.accounts
+        with self._lock:
+            made = accounts.grant(userid, token, privileges, secret=secret, privsep=privsep)
+        return _credentials(made)
+
     def guest(self, vmid: int) -> Guest:
         """A guest, to be looked at or changed by a test; due steps have happened first.
 
@@ -162,7 +187,7 @@ class Cluster:
             raise Refusal(501, text, newline=False)
         endpoint, in_path = found
         given = _merged(request.param, in_path)
-        rights = Rights(account, self._roles)
+        rights = Rights(account, self.center.accounts, self._roles, self.center)
         if endpoint.permission:
             endpoint.permission(rights, given, self.version)
         node = self.center.reach(in_path["node"]) if "node" in in_path else self.center.local
@@ -170,7 +195,9 @@ class Cluster:
         return endpoint.handler(Call(self.center, rights, node, endpoint.kind, values))
 
     def _account(self, request: Request) -> Account:
-        return tickets.account_of(request.headers, request.method, self._clock(), self.version)
+        return tickets.account_of(
+            self.center.accounts, request.headers, request.method, self._clock(), self.version
+        )
 
     def _parameters(self, endpoint: Endpoint) -> dict[str, Parameter]:
         known = self._known.get(id(endpoint))

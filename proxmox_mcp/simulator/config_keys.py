@@ -1,4 +1,4 @@
-"""The keys of a guest's config: their types, who may change them, and what a running guest takes.
+"""The keys of a guest's config: their types, and what a running guest takes.
 
 The tables name what the simulated guests can have; the official schema knows some more.
 """
@@ -128,19 +128,6 @@ LXC_KEYS: Declared = {
     "unprivileged": boolean(),
 }  # fmt: skip
 
-ROOT_ONLY = frozenset({"args", "hookscript", "lock"})
-
-# Which privilege a key needs, by its name without the number. All others need VM.Config.Options.
-PRIVILEGE = {
-    "VM.Config.CPU": "cores sockets cpu cpulimit cpuunits vcpus numa",
-    "VM.Config.Memory": "memory balloon shares swap",
-    "VM.Config.Network": "net ipconfig nameserver searchdomain hostname",
-    "VM.Config.HWType": "bios machine scsihw vga serial kvm acpi",
-    "VM.Config.Disk": "ide scsi sata virtio efidisk tpmstate unused rootfs mp vmstatestorage",
-    "VM.Config.Cloudinit": "cicustom cipassword ciuser sshkeys",
-}
-_NEEDED = {key: privilege for privilege, keys in PRIVILEGE.items() for key in keys.split()}
-
 # What a running guest takes at once; everything else waits for the next start.
 _HOT_QEMU = """
 name description onboot protection shares startup tags template vmstatestorage balloon cpulimit
@@ -163,13 +150,6 @@ def tidy_tags(tags: str, version: float) -> str:
 def base(key: str) -> str:
     """The key without its number: scsi for scsi0."""
     return re.sub(r"\d+\Z", "", key)
-
-
-def privilege(key: str, value: object = "") -> str:
-    """What one needs to change a key."""
-    if "media=cdrom" in str(value):
-        return "VM.Config.CDROM"
-    return _NEEDED.get(base(key), "VM.Config.Options")
 
 
 def is_hot(kind: str, key: str) -> bool:

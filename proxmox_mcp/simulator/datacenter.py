@@ -10,6 +10,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
+from proxmox_mcp.simulator.accounts import Accounts
 from proxmox_mcp.simulator.state import Firewall, Guest, Node, Storage, Volume, no_config
 from proxmox_mcp.simulator.tasks import Tasks
 from proxmox_mcp.simulator.wire import died, unreachable
@@ -35,6 +36,7 @@ class Datacenter:
     guests: dict[int, Guest] = field(default_factory=dict)
     storages: dict[str, Storage] = field(default_factory=dict)
     pools: dict[str, str] = field(default_factory=dict)
+    accounts: Accounts = field(default_factory=Accounts)
     broadcast: dict[int, dict[str, Any]] = field(default_factory=dict)
     broadcast_turn: int = -1
     dumping: set[str] = field(default_factory=set)  # nodes on which a vzdump is at work
@@ -93,6 +95,16 @@ class Datacenter:
         """The guests of a node."""
         here = [guest for guest in self.guests.values() if guest.node == node]
         return [guest for guest in here if kind in {None, guest.kind}]
+
+    def pool_of(self, path: str) -> str | None:
+        """The pool of the guest that a path of the access control list names."""
+        name = path.removeprefix("/vms/")
+        guest = self.guests.get(int(name)) if name != path and name.isdecimal() else None
+        return f"/pool/{guest.pool}" if guest and guest.pool else None
+
+    def pooled(self) -> list[str]:
+        """The paths of all guests that are in a pool."""
+        return [f"/vms/{guest.vmid}" for guest in self.guests.values() if guest.pool]
 
     def free_vmid(self) -> int:
         """The lowest id that nobody has."""

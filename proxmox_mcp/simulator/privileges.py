@@ -1,17 +1,18 @@
-"""Who is asking, and what that token or user may do.
+"""What a user or token may do, on which path.
 
 Rule 1: the most specific path that has an entry decides, as with inherited roles in Proxmox.
-Rule 2: a 403 names path and privileges, in the words that clients parse.
+Rule 2: what is given on a pool is held on each guest in it as well.
+Rule 3: a 403 names path and privileges, in the words that clients parse.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import Protocol
 
+from proxmox_mcp.simulator.accounts import EVERYTHING, ROOT, Account, Accounts
 from proxmox_mcp.simulator.wire import Refusal
-
-SECRET = "5e1f-de30-made-up-for-the-demo-cluster"  # noqa: S105 - opens nothing but the simulation
 
 
 def _names(text: str) -> list[str]:
@@ -53,37 +54,20 @@ def roles(version: float) -> dict[str, frozenset[str]]:
     vm_user = [*_VM_USER, *(_AGENT if version >= FINER_AGENT else [])]
     known = {name for name in every if version >= MAPPINGS or name not in _SINCE_8}
     return {
-        "Administrator": frozenset(known),
+        EVERYTHING: frozenset(known),
         "PVEAuditor": frozenset(auditor) & known,
         "PVEVMUser": frozenset(vm_user) & known,
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A user or a token, its secret and the roles it has been given by path."""
+class Pools(Protocol):
+    """Who is in which pool, by the paths of the access control list."""
 
-    userid: str
-    secret: str
-    token: str | None = None
-    acl: Mapping[str, str] = field(default_factory=dict)
+    def pool_of(self, path: str) -> str | None:
+        """The path of the pool to which the owner of a path belongs."""
 
-    @property
-    def full(self) -> str:
-        """The name as it stands in a task id: user@realm or user@realm!token."""
-        return f"{self.userid}!{self.token}" if self.token else self.userid
-
-
-ACCOUNTS = (
-    Account("root@pam", SECRET, None, {"/": "Administrator"}),
-    Account("root@pam", f"{SECRET}-0", "demo", {"/": "Administrator"}),
-    Account("audit@pve", f"{SECRET}-1", "audit", {"/": "PVEAuditor"}),
-    Account("vmuser@pve", f"{SECRET}-2", "vmuser", {"/vms/100": "PVEVMUser"}),
-    Account("nobody@pve", f"{SECRET}-3", "nobody"),
-    Account("admin@pve", f"{SECRET}-4", "sep"),
-)
-
-WORLD = Account("", "")  # whoever has not said yet who it is
+    def pooled(self) -> list[str]:
+        """The paths of all that belong to a pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +75,51 @@ class Rights:
     """What one account may do on one version."""
 
     account: Account
+    accounts: Accounts
     roles: Mapping[str, frozenset[str]]
+    pools: Pools
 
     @property
     def is_root(self) -> bool:
         """Whether this is root@pam itself: a token of root is not, for a few options."""
-        return self.account.full == "root@pam"
+        return self.account.full == ROOT
+
+    def of(self, account: Account) -> Rights:
+        """What another account may do."""
+        return replace(self, account=account)
 
     def on(self, path: str) -> frozenset[str]:
-        """The privileges on a path, inherited from the nearest entry above it."""
+        """The privileges on a path."""
+        return self._held(path, pools=True)
+
+    def _held(self, path: str, *, pools: bool) -> frozenset[str]:
+        account = self.account
+        if account.token is None:
+            return self._given(account, path, pools=pools)
+        user = self.accounts.named[account.userid]
+        if not account.privsep:
+            return self._given(user, path, pools=pools)
+        own = self._given(account, path, pools=pools)
+        return own if user.userid == ROOT else own & self._given(user, path, pools=pools)
+
+    def _given(self, account: Account, path: str, *, pools: bool) -> frozenset[str]:
+        direct = self._nearest(account, path)
+        pool = self.pools.pool_of(path) if pools else None
+        # An entry that gives nothing is Proxmox's NoAccess, which no pool overrides.
+        if pool is None or (direct is not None and not direct):
+            return direct or frozenset()
+        shared = self._nearest(account, pool)
+        if shared is None:
+            return direct or frozenset()
+        return shared | (direct or frozenset()) if shared else shared
+
+    def _nearest(self, account: Account, path: str) -> frozenset[str] | None:
         while True:
-            role = self.account.acl.get(path)
-            if role is not None:
-                return self.roles[role]
+            found = account.acl.get(path)
+            if found is not None:
+                return self.roles[found] if isinstance(found, str) else found
             if path == "/":
-                return frozenset()
+                return None
             path = path.rpartition("/")[0] or "/"
 
     def has(self, path: str, *privileges: str) -> bool:
@@ -119,16 +133,36 @@ class Rights:
     def demand(self, path: str, privileges: Iterable[str], *, any_of: bool = False) -> None:
         """Raise the 403 that Proxmox gives unless the privileges are held."""
         wanted = list(privileges)
-        if self.has_any(path, *wanted) if any_of else self.has(path, *wanted):
+        held = self.on(path)
+        if any_of:
+            if held.isdisjoint(wanted):
+                raise refused(f"{path}, {'|'.join(wanted)}")
             return
-        separator = "|" if any_of else ", "
-        raise refused(f"{path}, {separator.join(wanted)}")
+        for privilege in wanted:
+            if privilege not in held:
+                raise refused(f"{path}, {privilege}")
+
+    def demand_guest(
+        self, vmid: int, pool: str | None, privileges: Iterable[str], *, any_of: bool = False
+    ) -> None:
+        """The same on a guest that may not exist yet, or on the pool into which it is to come."""
+        wanted = list(privileges)
+        if pool is not None:
+            path = f"/pool/{pool}"
+            if self.has_any(path, *wanted) if any_of else self.has(path, *wanted):
+                return
+        self.demand(f"/vms/{vmid}", wanted, any_of=any_of)
 
     def listing(self, path: str | None) -> dict[str, dict[str, int]]:
-        """What GET /access/permissions answers."""
-        paths = [path] if path else sorted({*TOP_PATHS, *self.account.acl})
-        found = {each: dict.fromkeys(sorted(self.on(each)), 1) for each in paths}
+        """What GET /access/permissions answers: each privilege with whether it is inherited on."""
+        paths = {path} if path else {*TOP_PATHS, *self.accounts.paths(), *self.pools.pooled()}
+        found = {each: self._flags(each) for each in sorted(paths)}
         return found if path else {each: held for each, held in found.items() if held}
+
+    def _flags(self, path: str) -> dict[str, int]:
+        # What only a pool gives is told with a 0, and is held all the same.
+        inherited = self._held(path, pools=False)
+        return {name: int(name in inherited) for name in sorted(self.on(path))}
 
 
 def refused(detail: str | None = None) -> Refusal:

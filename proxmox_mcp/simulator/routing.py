@@ -15,7 +15,7 @@ from proxmox_mcp.simulator.datacenter import Datacenter
 from proxmox_mcp.simulator.parameters import Declared, integer, string
 from proxmox_mcp.simulator.privileges import FINER_AGENT, Rights
 from proxmox_mcp.simulator.state import Guest
-from proxmox_mcp.simulator.tasks import Plan
+from proxmox_mcp.simulator.tasks import Plan, Task
 
 QEMU = "/nodes/{node}/qemu/{vmid}"
 LXC = "/nodes/{node}/lxc/{vmid}"
@@ -39,6 +39,8 @@ IN_PATH: Declared = {
     "snapname": SNAPNAME,
     "pos": integer(0),
     "volume": string(required=True),
+    "userid": string(format="pve-userid", max_length=64, required=True),
+    "tokenid": string(pattern=r"(?^:[A-Za-z][A-Za-z0-9\.\-_]+)", required=True),
 }
 
 
@@ -64,6 +66,11 @@ class Call:
     def guest(self) -> Guest:
         """The guest in the path, or the refusal."""
         return self.center.guest(self.node, self.kind, self.vmid)
+
+    def owns(self, task: Task) -> bool:
+        """Whether a task is the caller's: a user's are those of its tokens too, not vice versa."""
+        account = self.rights.account
+        return task.user == account.full or (not account.token and task.userid == account.userid)
 
     def spawn(self, task: str, plan: Plan, *, target: str | int | None = None) -> str:
         """Start a task on this node for the guest in the path or for another *target*."""

@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 
-from proxmox_mcp.simulator.privileges import ACCOUNTS, Account
+from proxmox_mcp.simulator.accounts import Account, Accounts
 from proxmox_mcp.simulator.wire import Refusal
 
 LIFETIME = 7200
@@ -24,15 +24,17 @@ def unauthorized(text: str) -> Refusal:
     return Refusal(401, text, body="empty")
 
 
-def account_of(headers: Mapping[str, str], method: str, now: float, version: float) -> Account:
+def account_of(
+    accounts: Accounts, headers: Mapping[str, str], method: str, now: float, version: float
+) -> Account:
     """Who sent a request."""
     credentials = headers.get("authorization", "")
     if credentials.startswith(SCHEME):
-        return _by_token(credentials.removeprefix(SCHEME), version)
+        return _by_token(accounts, credentials.removeprefix(SCHEME), version)
     ticket = _cookie(headers)
     if ticket is None:
         raise unauthorized("No ticket")
-    account = by_ticket(ticket, now)
+    account = by_ticket(accounts, ticket, now)
     if account is None:
         raise unauthorized("permission denied - invalid PVE ticket")
     csrf = headers.get("csrfpreventiontoken", "")
@@ -41,11 +43,11 @@ def account_of(headers: Mapping[str, str], method: str, now: float, version: flo
     return account
 
 
-def _by_token(text: str, version: float) -> Account:
+def _by_token(accounts: Accounts, text: str, version: float) -> Account:
     name, _, secret = text.partition("=")
-    for account in ACCOUNTS:
-        if account.token and account.full == name and hmac.compare_digest(account.secret, secret):
-            return account
+    account = accounts.find(name)
+    if account and account.token and hmac.compare_digest(account.secret, secret):
+        return account
     raise unauthorized("Authentication failed!" if version >= VAGUE else "invalid token value!")
 
 
@@ -79,9 +81,9 @@ def csrf_token(account: Account, born: int) -> str:
     return f"{born:08X}:{_sign('csrf', account, born)}"
 
 
-def by_ticket(ticket: str, now: float) -> Account | None:
+def by_ticket(accounts: Accounts, ticket: str, now: float) -> Account | None:
     """The owner of a ticket that is genuine and not too old."""
-    for account in users():
+    for account in _users(accounts):
         prefix = f"PVE:{account.userid}:"
         if ticket.startswith(prefix):
             born = _born(ticket.removeprefix(prefix))
@@ -90,16 +92,16 @@ def by_ticket(ticket: str, now: float) -> Account | None:
     return None
 
 
-def login(username: str, password: str, now: float) -> Account:
+def login(accounts: Accounts, username: str, password: str, now: float) -> Account:
     """The user who proves to be one, by password or by a ticket that is still good."""
-    for account in users():
+    for account in _users(accounts):
         if account.userid == username:
             by_password = hmac.compare_digest(password, account.secret)
-            if by_password or by_ticket(password, now) is account:
+            if by_password or by_ticket(accounts, password, now) is account:
                 return account
     raise Refusal(401, "authentication failure")
 
 
-def users() -> list[Account]:
-    """The accounts that have a password."""
-    return [account for account in ACCOUNTS if not account.token]
+def _users(accounts: Accounts) -> list[Account]:
+    """Those who have a password."""
+    return [each for each in accounts.named.values() if each.secret and not each.token]

@@ -6,7 +6,7 @@ The rate is that of a fast storage: 32 GiB take about fifteen seconds.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from proxmox_mcp.simulator.datacenter import Datacenter
@@ -33,6 +33,7 @@ class Job:
     notes: str | None = None
     protected: bool = False
     prune: bool = True
+    may: Callable[[int], bool] = lambda _vmid: True
 
     def plan(self, center: Datacenter) -> Plan:
         """What the worker does."""
@@ -61,7 +62,7 @@ def _run(center: Datacenter, job: Job, task: Task) -> Body:
     center.dumping.add(job.node)
     failed = 0
     try:
-        for vmid in job.vmids:
+        for vmid in [vmid for vmid in job.vmids if job.may(vmid)]:
             failed += yield from _guest(center, job, task, vmid)
     finally:
         center.dumping.discard(job.node)

@@ -10,8 +10,11 @@ from 8.4 and 9.2.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
+
+from proxmox_mcp.pve.permissions import EVERYWHERE, Permissions
 
 _FORM = re.compile(
     r"(?P<privileges>[A-Za-z.]+(?:\|[A-Za-z.]+)*) on (?P<path>/\S*)"
@@ -72,3 +75,53 @@ class Need:
     def area(self) -> str:
         """The path with its variable parts cut off: ``/vms`` for ``/vms/{vmid}``."""
         return self.path.partition("/{")[0] or "/"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a token can use a tool.
+
+    Attributes:
+        missing: The needs without which it fails, nothing of which is held.
+        only_on: Where alone it works; empty where it works everywhere.
+        less: What it cannot do or see, though it works.
+    """
+
+    missing: tuple[Need, ...]
+    only_on: tuple[str, ...]
+    less: tuple[Need, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether it works at all."""
+        return not self.missing
+
+
+def judge(needs: Iterable[Need], held: Permissions, version: float) -> Verdict:
+    """Hold a tool's needs against what a token may do on a server of this version."""
+    asked = [need for need in needs if need.holds_in(version)]
+    places: dict[str, frozenset[str]] = {}
+    missing: list[Need] = []
+    for need in (need for need in asked if not need.when):
+        where = held.where(need.area, *need.privileges)
+        both = _both(places.get(need.area, frozenset({EVERYWHERE})), where)
+        places[need.area] = both
+        missing += [] if both else [need]
+    less = [need for need in asked if need.when and not held.where(need.area, *need.privileges)]
+    only = {path for where in places.values() for path in where if path != EVERYWHERE}
+    return Verdict(tuple(missing), tuple(sorted(only)) if not missing else (), tuple(less))
+
+
+def _both(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
+    if EVERYWHERE in one:
+        return other
+    return one if EVERYWHERE in other else one & other
+
+
+def granted(needs: Iterable[Need], version: float) -> dict[str, list[Need]]:
+    """Return the privileges that a role should have, each with what asks for it."""
+    wanted: dict[str, list[Need]] = {}
+    for need in needs:
+        for privilege in need.granted if need.holds_in(version) else ():
+            wanted.setdefault(privilege, []).append(need)
+    return dict(sorted(wanted.items()))

@@ -346,6 +346,8 @@ async def proxmox_backup_delete(
     volid = stores.volume_id(volume, storage)
     places, _ = await stores.where_backups_lie(pve, volid.partition(":")[0], node)
     [place] = places.values()
+    verb = stores.volume(pve, place, volid).delete
+    await pve.must_be_allowed(verb)
     try:
         found = await stores.must_exist(pve, place, volid)
     except NotFound as error:
@@ -357,7 +359,6 @@ async def proxmox_backup_delete(
             f" node with `pvesh set {path} --protected 0`; nothing was deleted."
         )
     await pve.may_lose(_deleting(pve, volid, found))
-    verb = stores.volume(pve, place, volid).delete
     return await carry_out(pve, volid, "deleted", verb, wait=wait)
 
 

@@ -7,10 +7,11 @@ import anyio
 from pydantic import Field
 
 from proxmox_mcp.pve.answers import total_of
-from proxmox_mcp.pve.errors import NotFound, ProxmoxError, Refused, exit_advice
+from proxmox_mcp.pve.errors import NotFound, ProxmoxError, Refused
 from proxmox_mcp.pve.fields import GuestRef, NodeName, Wait
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.pve.locate import locate, vmid_of
+from proxmox_mcp.pve.meanings import exit_advice
 from proxmox_mcp.pve.oversight import Loss
 from proxmox_mcp.pve.upid import TaskId, Upid, follow, judge
 from proxmox_mcp.toolkit.declare import Toolset

@@ -20,6 +20,7 @@ from mcp.client import Client
 from proxmox_mcp import server
 from proxmox_mcp.config import Settings
 from proxmox_mcp.pve.connection import Connection, Limits
+from proxmox_mcp.toolkit.policy import Policy
 
 GIB = 1024**3
 LOOPBACK = "127.0.0.1"

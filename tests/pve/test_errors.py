@@ -6,9 +6,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from proxmox_mcp.pve import errors, upid
+from proxmox_mcp.pve import meanings, upid
 from proxmox_mcp.pve.errors import (
-    MEANINGS,
     AlreadyTaken,
     BadAnswer,
     NotAllowed,
@@ -20,10 +19,8 @@ from proxmox_mcp.pve.errors import (
     TaskFailed,
     Unreachable,
     Unsupported,
-    exit_advice,
-    task_failed,
-    where,
 )
+from proxmox_mcp.pve.meanings import MEANINGS, exit_advice, task_failed, where
 from tests.pve.scripted import (
     PASSWORD,
     RECORDED,
@@ -170,11 +167,11 @@ async def test_the_status_line_alone_means_the_same_as_with_the_message_of_newer
     assert (type(older), str(older)) == (type(newer), str(newer))
 
 
-def _first_row(status: int | None, text: str, path: str) -> errors.Meaning | None:
+def _first_row(status: int | None, text: str, path: str) -> meanings.Meaning | None:
     return next((row for row in MEANINGS if row.reads(status, text, path)), None)
 
 
-def _rows_reached() -> set[errors.Meaning | None]:
+def _rows_reached() -> set[meanings.Meaning | None]:
     reached = set()
     for record in RECORDED["refusals"]:
         fields = json.loads(record["body"]).get("errors", {}) if "{" in record["body"] else {}
@@ -185,7 +182,7 @@ def _rows_reached() -> set[errors.Meaning | None]:
 
 @pytest.mark.parametrize("row", MEANINGS, ids=lambda row: f"{row.status}-{row.text}")
 def test_no_row_is_shadowed_each_is_the_first_to_read_some_recorded_answer(
-    row: errors.Meaning,
+    row: meanings.Meaning,
 ) -> None:
     assert row in _rows_reached()
 

@@ -10,6 +10,7 @@ import anyio
 import pytest
 import requests
 
+from proxmox_mcp.pve.bucket import Bucket
 from proxmox_mcp.pve.connection import Limits
 from proxmox_mcp.pve.errors import (
     BadAnswer,
@@ -20,7 +21,7 @@ from proxmox_mcp.pve.errors import (
     TooBusy,
     Unreachable,
 )
-from proxmox_mcp.pve.guard import Bucket, Cluster, Pve, guarded
+from proxmox_mcp.pve.guard import Cluster, Pve, guarded
 from proxmox_mcp.pve.locate import locate
 from tests.pve.scripted import (
     FAST,
@@ -547,7 +548,7 @@ async def test_without_an_age_every_read_asks() -> None:
     assert [await pve.record(pve.version.get) for _ in range(2)] == [{"n": 1}, {"n": 2}]
 
 
-@pytest.mark.parametrize("root", ["nodes", "storage", "version"])
+@pytest.mark.parametrize("root", ["nodes", "access", "version"])
 async def test_each_root_of_the_chain_reaches_its_own_path(root: str) -> None:
     wire = Wire(data([]))
     pve = await pve_over(wire)

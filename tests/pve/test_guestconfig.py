@@ -342,16 +342,16 @@ def test_a_number_makes_a_key_only_where_there_are_several(name: str) -> None:
 # --- showing -----------------------------------------------------------------------------------
 
 
-def test_what_is_shown_is_text_without_bookkeeping_and_secrets() -> None:
-    config = {"name": "web", "cores": 2, "cipassword": "hush", **dict.fromkeys(BOOKKEEPING, "x")}
+def test_what_is_shown_is_text_without_bookkeeping() -> None:
+    config = {"name": "web", "cores": 2, "ciuser": "admin", **dict.fromkeys(BOOKKEEPING, "x")}
 
-    assert guestconfig.shown(config) == {"cipassword": "***", "cores": "2", "name": "web"}
+    assert guestconfig.shown(config) == {"ciuser": "admin", "cores": "2", "name": "web"}
 
 
 def test_groups_are_in_their_order_and_lose_nothing() -> None:
     config = {
         "name": "web", "meta": "ctime=1", "net0": "virtio", "scsi0": "a:b", "memory": 4096,
-        "cores": 2, "cipassword": "hush", "boot": "order=scsi0", "lock": "backup",
+        "cores": 2, "ciuser": "admin", "boot": "order=scsi0", "lock": "backup",
         "digest": "0" * 40,
     }  # fmt: skip
 
@@ -363,7 +363,7 @@ def test_groups_are_in_their_order_and_lose_nothing() -> None:
         "disks": {"scsi0": "a:b"},
         "networks": {"net0": "virtio"},
         "boot": {"boot": "order=scsi0"},
-        "cloud_init": {"cipassword": "***"},
+        "cloud_init": {"ciuser": "admin"},
         "options": {"name": "web"},
         "other": {"lock": "backup", "meta": "ctime=1"},
     }

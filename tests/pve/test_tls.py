@@ -153,8 +153,8 @@ async def test_the_pin_holds_through_a_proxy_also(
 
 def test_a_host_that_shows_no_certificate_has_no_fingerprint(closed_port: int) -> None:
     with listeners.plain_server() as port:
-        assert tls.shown_fingerprint("127.0.0.1", port, 2.0) is None
-    assert tls.shown_fingerprint("127.0.0.1", closed_port, 2.0) is None
+        assert tls.shown_certificate("127.0.0.1", port, 2.0) is None
+    assert tls.shown_certificate("127.0.0.1", closed_port, 2.0) is None
 
 
 def test_the_words_for_a_host_that_shows_nothing_leave_the_pin_out(closed_port: int) -> None:

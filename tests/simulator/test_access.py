@@ -118,6 +118,7 @@ def test_permissions_are_told_by_path(demo: Demo) -> None:
     all_rights = demo.api.access.permissions.get()
     assert set(all_rights) == {
         "/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms",
+        "/vms/100", "/vms/102", "/vms/105",
     }  # fmt: skip
     assert "VM.GuestAgent.Unrestricted" in all_rights["/"]
     assert "VM.Monitor" not in all_rights["/"]

@@ -83,7 +83,9 @@ def test_local_disks_move_only_when_asked_for(demo: Demo) -> None:
     assert [disk["vmid"] for disk in disks] == [104]
 
 
-@pytest.mark.parametrize("said", ["shared-vms", "local:shared-vms", "other:x,local:shared-vms"])
+@pytest.mark.parametrize(
+    "said", ["shared-vms", "local:shared-vms", "other:local-lvm,local:shared-vms"]
+)
 def test_local_disks_move_to_the_storage_that_is_named(demo: Demo, said: str) -> None:
     options = {"with-local-disks": 1, "targetstorage": said}
     assert demo.ended(demo.guest(104).migrate.post(target="pve2", online=1, **options)) == "OK"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from proxmox_mcp.simulator.accounts import WORLD
 from proxmox_mcp.simulator.parameters import boolean, required, string
-from proxmox_mcp.simulator.privileges import Rights
+from proxmox_mcp.simulator.privileges import Rights, refused
 from proxmox_mcp.simulator.routing import Call, Table
 from proxmox_mcp.simulator.tickets import csrf_token, login, new_ticket
+from proxmox_mcp.simulator.wire import died
 
 CAPABILITIES = {
     "access": "/access",
@@ -17,6 +20,8 @@ CAPABILITIES = {
     "storage": "/storage",
     "vms": "/vms",
 }
+WORD = r"(?^:[A-Za-z][A-Za-z0-9\.\-_]+)"
+WHOEVER = rf"(?^:^(?^:[^\s:/]+)\@{WORD}(?:!{WORD})?$)"
 
 table = Table()
 
@@ -36,8 +41,8 @@ def create_ticket(call: Call) -> dict[str, Any]:
     username = str(call.values["username"])
     if "@" not in username:
         username = f"{username}@{call.get('realm', 'pam')}"
-    account = login(username, call.values["password"], call.center.now)
-    rights = Rights(account, call.rights.roles)
+    account = login(call.center.accounts, username, call.values["password"], call.center.now)
+    rights = call.rights.of(account)
     return {
         "username": account.userid,
         "ticket": new_ticket(account, call.center.now),
@@ -49,7 +54,42 @@ def create_ticket(call: Call) -> dict[str, Any]:
     }
 
 
-@table.add("GET", "/access/permissions", parameters={"path": string()})
+@table.add(
+    "GET",
+    "/access/permissions",
+    parameters={"path": string(), "userid": string(pattern=WHOEVER)},
+)
 def permissions(call: Call) -> dict[str, dict[str, int]]:
-    """The caller's own privileges by path."""
-    return call.rights.listing(call.get("path"))
+    """Privileges by path: one's own, those of one's own tokens, or those of anybody."""
+    rights = call.rights
+    me = rights.account.full
+    asked = call.get("userid", me)
+    user, _, token = asked.partition("!")
+    own_token = bool(token) and user == me and call.center.since(8)
+    if asked != me and not own_token:
+        rights.demand("/access", ["Sys.Audit"])
+    # Nobody by that name has no right, which is no error.
+    return rights.of(call.center.accounts.find(asked) or WORLD).listing(call.get("path"))
+
+
+def own_or_user_modify(rights: Rights, given: Mapping[str, Any], _version: float) -> None:
+    """The user in the path itself, which none of its tokens is, or who may modify users."""
+    userid = given["userid"]
+    known = rights.accounts.find(userid) is not None
+    himself = rights.account.full == userid
+    if rights.is_root or (known and (himself or rights.has("/access/groups", "User.Modify"))):
+        return
+    raise refused()
+
+
+@table.add("GET", "/access/users/{userid}/token/{tokenid}", own_or_user_modify)
+def token(call: Call) -> dict[str, Any]:
+    """Whether a token has privilege separation, when it ends, and its comment."""
+    userid, tokenid = call.values["userid"], call.values["tokenid"]
+    if call.center.accounts.find(userid) is None:
+        raise died(f"no such user ('{userid}')")
+    found = call.center.accounts.find(f"{userid}!{tokenid}")
+    if found is None:
+        raise died(f"no such token '{tokenid}' for user '{userid}'")
+    shown: dict[str, Any] = {"privsep": int(found.privsep), "expire": 0}
+    return shown | ({"comment": found.comment} if found.comment else {})

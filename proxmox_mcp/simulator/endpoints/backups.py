@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from proxmox_mcp.simulator.endpoints.storages import may_read
 from proxmox_mcp.simulator.parameters import array, boolean, choice, integer, required, string
 from proxmox_mcp.simulator.routing import Call, Table
+from proxmox_mcp.simulator.volume_rights import check, kind_and_owner
 from proxmox_mcp.simulator.vzdump import Job
 from proxmox_mcp.simulator.wire import died
 
@@ -67,19 +68,36 @@ def vzdump(call: Call) -> str:
         notes=call.get("notes-template"),
         protected=bool(call.get("protected")),
         prune=bool(call.get("remove", 1)),
+        may=_allowed(call),
     )
     return call.spawn("vzdump", job.plan(call.center), target=target)
 
 
 def _check_rights(call: Call, storage: str) -> None:
     rights = call.rights
-    if {"bwlimit", "ionice", "performance"} & call.values.keys():
-        rights.demand("/", ["Sys.Modify"])
     if {"prune-backups", "maxfiles"} & call.values.keys():
         rights.demand(f"/storage/{storage}", ["Datastore.Allocate"])
-    rights.demand(f"/storage/{storage}", ["Datastore.AllocateSpace"])
-    for vmid in _named(call):
-        rights.demand(f"/vms/{vmid}", ["VM.Backup"])
+    if {"bwlimit", "ionice", "performance"} & call.values.keys():
+        rights.demand("/", ["Sys.Modify"])
+    if call.get("stop"):
+        rights.demand(f"/nodes/{call.node}", ["Sys.Modify"])
+    fleecing = dict(part.partition("=")[::2] for part in call.get("fleecing", "").split(","))
+    for each in (storage, fleecing.get("storage")):
+        if each:
+            rights.demand(f"/storage/{each}", ["Datastore.AllocateSpace"])
+
+
+def _allowed(call: Call) -> Callable[[int], bool]:
+    # Only the worker asks for VM.Backup: it dies of a named guest, and passes over one of all.
+    def may(vmid: int) -> bool:
+        if vmid not in call.center.guests:
+            return True  # it fails later, for not being there
+        if call.get("all"):
+            return call.rights.has(f"/vms/{vmid}", "VM.Backup")
+        call.rights.demand(f"/vms/{vmid}", ["VM.Backup"])
+        return True
+
+    return may
 
 
 def _named(call: Call) -> tuple[int, ...]:
@@ -91,7 +109,7 @@ def _included(call: Call) -> tuple[int, ...]:
     center = call.center
     here = {guest.vmid for guest in center.guests_on(call.node)}
     if call.get("all"):
-        return tuple(sorted(vmid for vmid in here if call.rights.has(f"/vms/{vmid}", "VM.Backup")))
+        return tuple(sorted(here))
     # An id that nobody has stays, and fails in the task; one on another node is left out.
     return tuple(vmid for vmid in _named(call) if vmid in here or vmid not in center.guests)
 
@@ -114,8 +132,10 @@ def extract_config(call: Call) -> str:
     """Read the guest's configuration out of a backup, as its file has it."""
     archive = call.values["volume"]
     volume = call.center.volume(call.node, archive) if ":" in archive else None
+    check(call.rights, archive, volume)
+    owner = kind_and_owner(archive, volume)[1]
+    if owner is not None:
+        call.rights.demand(f"/vms/{owner}", ["VM.Backup"])
     if volume is None:
         raise died(f"volume '{archive}' does not exist")
-    if not may_read(call, call.center.storage(archive.partition(":")[0]), volume):
-        raise died(f"missing privileges to access {archive}")
     return "".join(f"{key}: {value}\n" for key, value in sorted(volume.config.items()))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
+from proxmox_mcp.simulator.config_rights import Change
 from proxmox_mcp.simulator.datacenter import Datacenter
 from proxmox_mcp.simulator.disks import copy_disks, is_local, remove_disks
 from proxmox_mcp.simulator.endpoints.resizes import QEMU_DISKS
@@ -20,7 +21,7 @@ from proxmox_mcp.simulator.parameters import (
     number,
     string,
 )
-from proxmox_mcp.simulator.privileges import Rights
+from proxmox_mcp.simulator.privileges import Rights, refused
 from proxmox_mcp.simulator.routing import LXC, QEMU, VMID, Call, Table, needs
 from proxmox_mcp.simulator.state import GIB, Disk, Guest
 from proxmox_mcp.simulator.tasks import Body, Task, TaskError
@@ -37,8 +38,9 @@ def may_clone(rights: Rights, given: Mapping[str, Any], _version: float) -> None
     """VM.Clone on the source, and VM.Allocate on the new id or on the pool."""
     rights.demand(f"/vms/{given['vmid']}", ["VM.Clone"])
     pool = given.get("pool")
-    if not (pool and rights.has(f"/pool/{pool}", "VM.Allocate")):
-        rights.demand(f"/vms/{given.get('newid')}", ["VM.Allocate"])
+    in_pool = pool is not None and rights.has(f"/pool/{pool}", "VM.Allocate")
+    if not (in_pool or rights.has(f"/vms/{given.get('newid')}", "VM.Allocate")):
+        raise refused()  # with no word on what is missing, as after every choice
 
 
 COMMON: Declared = {
@@ -65,10 +67,11 @@ COMMON: Declared = {
 )
 def clone_machine(call: Call) -> str:
     """Copy a VM; the copy is there at once, but locked until the task is done."""
+    check_pool(call)
     source = call.guest()
     source.check_lock()
     disks = _source_disks(call, source)
-    _check_target(call, disks)
+    _check_target(call, source, disks)
     full = bool(call.get("full", not source.template))
     if not full:
         _check_linked(call, source)
@@ -86,10 +89,11 @@ def clone_machine(call: Call) -> str:
 )
 def clone_container(call: Call) -> str:
     """Copy a container; a running one only from a snapshot."""
+    check_pool(call)
     source = call.guest()
     source.check_lock()
     disks = _source_disks(call, source)
-    _check_target(call, disks)
+    _check_target(call, source, disks)
     full = bool(call.get("full", not source.template))
     if not full:
         _check_linked(call, source)
@@ -108,15 +112,24 @@ def _source_disks(call: Call, source: Guest) -> list[Disk]:
     return list(source.disks())
 
 
-def _check_target(call: Call, disks: Iterable[Disk]) -> None:
+def check_pool(call: Call) -> None:
+    """Refuse a pool that does not exist, which is a 403."""
+    pool = call.get("pool")
+    if pool is not None and pool not in call.center.pools:
+        raise refused(f"pool '{pool}' does not exist")
+
+
+def _check_target(call: Call, source: Guest, disks: Iterable[Disk]) -> None:
     target, storage = call.get("target", call.node), call.get("storage")
     if target not in call.center.nodes:
         raise died(f"no such cluster node '{target}'")
     if storage is not None:
         place = call.center.storage(storage)
-        call.rights.demand(f"/storage/{storage}", ["Datastore.AllocateSpace"])
         if target != call.node and not place.shared:
             raise died(f"can't clone to non-shared storage '{storage}'")
+    for disk in disks:  # a linked clone takes no space, but the right to it
+        call.rights.demand(f"/storage/{storage or disk.storage}", ["Datastore.AllocateSpace"])
+    Change(call.rights, call.kind, call.vmid, call.center.version).check_bridges(source.config)
     if target != call.node and any(is_local(call.center, disk) for disk in disks):
         raise died(f"can't clone VM to node '{target}' (VM uses local storage)")
 

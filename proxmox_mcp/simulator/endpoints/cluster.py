@@ -34,14 +34,12 @@ def resources(call: Call) -> list[dict[str, Any]]:
     wanted = call.get("type")
     found: list[dict[str, Any]] = []
     if wanted in {None, "vm"}:
-        found += [_guest(center, g) for g in center.guests.values() if _sees(call, g)]
+        found += [_guest(call, g) for g in center.guests.values() if _sees(call, g)]
     if wanted in {None, "node"}:
         found += [_node(call, node) for node in center.nodes.values()]
     if wanted in {None, "storage"}:
         for storage in center.storages.values():
-            if call.rights.has_any(
-                f"/storage/{storage.name}", "Datastore.Audit", "Datastore.AllocateSpace"
-            ):
+            if call.rights.has(f"/storage/{storage.name}", "Datastore.Audit"):
                 found += [_storage(storage, node) for node in center.nodes.values()]
     if wanted in {None, "sdn"} and call.rights.has("/sdn/zones/localnetwork", "SDN.Audit"):
         found += [_zone(center, node) for node in center.nodes.values()]
@@ -74,7 +72,8 @@ def _refresh(center: Datacenter) -> None:
     }
 
 
-def _guest(center: Datacenter, guest: Guest) -> dict[str, Any]:
+def _guest(call: Call, guest: Guest) -> dict[str, Any]:
+    center = call.center
     shown: dict[str, Any] = {
         "id": f"{guest.kind}/{guest.vmid}",
         "type": guest.kind,
@@ -85,7 +84,7 @@ def _guest(center: Datacenter, guest: Guest) -> dict[str, Any]:
     if center.nodes[guest.node].online:
         shown |= center.broadcast.get(guest.vmid, {})
         shown |= {key: guest.config[key] for key in ("lock", "tags") if key in guest.config}
-    if guest.pool:
+    if guest.pool and call.rights.has(f"/pool/{guest.pool}", "Pool.Audit"):
         shown["pool"] = guest.pool
     if guest.ha_state:
         shown["hastate"] = guest.ha_state

@@ -13,11 +13,10 @@ from proxmox_mcp.simulator.config_keys import (
     KEYS,
     LXC_KEYS,
     QEMU_KEYS,
-    ROOT_ONLY,
     is_hot,
-    privilege,
     tidy_tags,
 )
+from proxmox_mcp.simulator.config_rights import Change
 from proxmox_mcp.simulator.datacenter import Datacenter
 from proxmox_mcp.simulator.disks import allocate, detach
 from proxmox_mcp.simulator.parameters import Declared, boolean, integer
@@ -116,12 +115,29 @@ def _checked(call: Call) -> Guest:
 
 
 def _check_rights(call: Call, changes: dict[str, Any]) -> None:
-    for key, value in [*changes.items(), *((key, "") for key in _listed(call, "delete"))]:
-        if key in ROOT_ONLY and not call.rights.is_root:
-            raise died(f"only root can set '{key}' config")
-        call.rights.demand(f"/vms/{call.vmid}", [privilege(key, value)])
+    wish = _wish(call)
+    wish.check_space(changes)
+    wish.check_keys(_listed(call, "delete"))
+    wish.check_keys(changes)
+    wish.check_bridges(changes)
     if call.get("skiplock") and not call.rights.is_root:
         raise invalid(skiplock="Only root may use this option.")
+
+
+def _wish(call: Call) -> Change:
+    return Change(call.rights, call.kind, call.vmid, call.center.version)
+
+
+def _check_late(call: Call, guest: Guest) -> None:
+    # The worker looks at what there was and at what there is to be.
+    changes, wish = _changes(call), _wish(call)
+    gone = {key: guest.config[key] for key in _listed(call, "delete") if key in guest.config}
+    wish.check_values(gone, verb="delete")
+    former = {key: guest.config[key] for key in changes if key in guest.config}
+    wish.check_values(former, verb="modify")
+    wish.check_values(changes)
+    if call.kind == "qemu":
+        wish.check_bridges(gone | former)
 
 
 def _check_values(guest: Guest, changes: dict[str, Any]) -> None:
@@ -131,6 +147,7 @@ def _check_values(guest: Guest, changes: dict[str, Any]) -> None:
 
 
 def _apply(call: Call, guest: Guest) -> None:
+    _check_late(call, guest)
     for key in _listed(call, "revert"):
         guest.pending.pop(key, None)
     for key in _listed(call, "delete"):

@@ -126,8 +126,11 @@ def _overrule(call: Call) -> None:
     if not call.get("overrule-shutdown"):
         return
     kinds = {"qmshutdown", "vzshutdown"}
+    all_of_them = call.rights.has(f"/nodes/{call.node}", "Sys.Modify")
     for task in call.center.tasks.newest(node=call.node):
-        if task.end is None and task.type in kinds and task.id == str(call.vmid):
+        if task.end is not None or task.type not in kinds or task.id != str(call.vmid):
+            continue
+        if all_of_them or call.owns(task):
             call.center.tasks.stop(task)
 
 

@@ -92,6 +92,7 @@ def migrate_machine(call: Call) -> str:
     for name in ROOT_ONLY:
         if name in call.values and not call.rights.is_root:
             raise invalid(**{name: "Only root may use this option."})
+    _check_storages(call, "targetstorage")
     guest = call.guest()
     guest.check_lock()
     if guest.running and not call.get("online"):
@@ -115,6 +116,7 @@ def migrate_machine(call: Call) -> str:
 def migrate_container(call: Call) -> str:
     """Move a container; a running one is stopped and started again with `restart`."""
     _check_target(call)
+    _check_storages(call, "target-storage")
     guest = call.guest()
     guest.check_lock()
     if guest.running and not (call.get("online") or call.get("restart")):
@@ -128,6 +130,13 @@ def _check_target(call: Call) -> None:
         raise invalid(target="target is local node.")
     if target not in call.center.nodes:
         raise died(f"no such cluster node '{target}'")
+
+
+def _check_storages(call: Call, name: str) -> None:
+    targets = {pair.rpartition(":")[2] for pair in call.get(name, "1").split(",")}
+    for target in sorted(targets - {"1"}):  # 1 keeps each disk where it is
+        call.center.storage(target)
+        call.rights.demand(f"/storage/{target}", ["Datastore.AllocateSpace"])
 
 
 def _request(call: Call, task: str) -> str:

@@ -8,17 +8,18 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from proxmox_mcp.simulator.config_keys import LXC_KEYS, QEMU_KEYS, ROOT_ONLY, tidy_tags
+from proxmox_mcp.simulator.config_keys import LXC_KEYS, QEMU_KEYS, tidy_tags
+from proxmox_mcp.simulator.config_rights import Change
 from proxmox_mcp.simulator.datacenter import Datacenter
 from proxmox_mcp.simulator.disks import allocate, new_volume, remove_disks
-from proxmox_mcp.simulator.endpoints.clones import new_identity
-from proxmox_mcp.simulator.endpoints.storages import may_read
+from proxmox_mcp.simulator.endpoints.clones import check_pool, new_identity
 from proxmox_mcp.simulator.parameters import boolean, integer, number, required, string
 from proxmox_mcp.simulator.power import switch_on
 from proxmox_mcp.simulator.privileges import refused
 from proxmox_mcp.simulator.routing import VMID, Call, Table
 from proxmox_mcp.simulator.state import DISK_KEY, GIB, Guest, Volume
 from proxmox_mcp.simulator.tasks import Body, Plan, Task
+from proxmox_mcp.simulator.volume_rights import check
 from proxmox_mcp.simulator.wire import Refusal, died
 
 RATE = 2.0 * GIB
@@ -50,7 +51,12 @@ def machine(call: Call) -> str:
     """Restore a VM when there is an archive, else create one."""
     archive = call.get("archive")
     existing = call.center.guests.get(call.vmid)
-    _check_allocate(call, existing)
+    check_pool(call)
+    if "storage" in call.values:
+        _demand_space(call, call.values["storage"])
+    _check_allocate(call, existing, restore=bool(archive))
+    volume = _backup(call, archive, "qemu") if archive else None
+    _check_config(call)
     verb = "restore" if archive else "create"
     if existing:
         complaint = f"unable to {verb} VM {existing.vmid}"
@@ -62,7 +68,6 @@ def machine(call: Call) -> str:
         if existing.running:
             raise died(f"{complaint} - vm is running")
         existing.check_lock()
-    volume = _backup(call, archive, "qemu") if archive else None
     task = "qmrestore" if archive else "qmcreate"
     return call.spawn(task, _creating(call, "qemu", existing, volume))
 
@@ -88,8 +93,15 @@ def machine(call: Call) -> str:
 def container(call: Call) -> str:
     """Restore a container when `restore` is set, else create one from a template."""
     existing = call.center.guests.get(call.vmid)
-    _check_allocate(call, existing)
     restore = bool(call.get("restore"))
+    check_pool(call)
+    _check_allocate(call, existing, restore=restore)
+    _check_config(call)
+    volume = _backup(call, call.values["ostemplate"], "lxc") if restore else None
+    if "rootfs" not in call.values:
+        _demand_space(call, call.get("storage", "local"))
+    if not restore and call.center.since(9) and not call.get("unprivileged", 1):
+        call.rights.demand("/", ["Sys.Modify"])
     if existing:
         own = existing.node == call.node and existing.kind == "lxc"
         if not (own and restore and call.get("force")):
@@ -99,34 +111,50 @@ def container(call: Call) -> str:
         if existing.running:
             raise died("can't overwrite running container")
         existing.check_lock()
-    volume = _backup(call, call.values["ostemplate"], "lxc") if restore else None
     return call.spawn(
         "vzrestore" if restore else "vzcreate", _creating(call, "lxc", existing, volume)
     )
 
 
-def _check_allocate(call: Call, existing: Guest | None) -> None:
-    rights, vmid = call.rights, call.vmid
-    pool = call.get("pool")
-    over = existing is not None and call.get("force") and rights.has(f"/vms/{vmid}", "VM.Backup")
+def _check_allocate(call: Call, existing: Guest | None, *, restore: bool) -> None:
+    rights, path, pool = call.rights, f"/vms/{call.vmid}", call.get("pool")
+    over = bool(existing and restore and call.get("force")) and rights.has(path, "VM.Backup")
     in_pool = pool is not None and rights.has(f"/pool/{pool}", "VM.Allocate")
-    if not (over or in_pool or rights.has(f"/vms/{vmid}", "VM.Allocate")):
+    if not (over or in_pool or rights.has(path, "VM.Allocate")):
         raise refused()
-    storage = call.get("storage")
-    if storage is not None:
-        call.center.storage(storage)
-        rights.demand(f"/storage/{storage}", ["Datastore.AllocateSpace"])
-    for key in ROOT_ONLY & call.values.keys():
-        if not rights.is_root:
-            raise died(f"only root can set '{key}' config")
+
+
+def _demand_space(call: Call, storage: str) -> None:
+    call.center.storage(storage)
+    call.rights.demand(f"/storage/{storage}", ["Datastore.AllocateSpace"])
+
+
+def _wish(call: Call) -> Change:
+    return Change(call.rights, call.kind, call.vmid, call.center.version, call.get("pool"))
+
+
+def _check_config(call: Call) -> None:
+    # Drives of a new VM take space and no VM.Config.Disk.
+    given, wish = _given(call), _wish(call)
+    wish.check_space(given)
+    wish.check_keys(given.keys() - {"unprivileged"})
+    if call.kind == "qemu":
+        wish.check_values({key: given[key] for key in given if key.startswith("serial")})
+    wish.check_bridges(given)
+    if call.get("start") and call.center.since(9):
+        wish.need("VM.PowerMgmt")
+
+
+def _given(call: Call) -> dict[str, Any]:
+    return {key: value for key, value in call.values.items() if key not in ORDERS}
 
 
 def _backup(call: Call, archive: str, kind: str) -> Volume:
     volume = call.center.volume(call.node, archive) if ":" in archive else None
+    if ":" in archive:
+        check(call.rights, archive, volume, reader=call.vmid)
     if volume is None:
         raise died(f"volume '{archive}' does not exist")
-    if not may_read(call, call.center.storage(archive.partition(":")[0]), volume):
-        raise died(f"missing privileges to access {archive}")
     if volume.subtype != kind:
         if kind == "qemu":
             raise died("unknown backup archive type")
@@ -164,12 +192,13 @@ def _creating(call: Call, kind: str, existing: Guest | None, volume: Volume | No
 def _configure(call: Call, guest: Guest, volume: Volume | None) -> None:
     center = call.center
     guest.config = _plain(center, guest) if volume is None else deepcopy(volume.config)
-    given = {key: value for key, value in call.values.items() if key not in ORDERS}
+    given = _given(call)
     for key, value in given.items():
         guest.config[key] = allocate(center, guest, value) if DISK_KEY.fullmatch(key) else value
     if "tags" in given:
         guest.tags = tidy_tags(given["tags"], center.version)
     if volume:
+        _wish(call).check_bridges(guest.config)
         _new_disks(call, guest, given)
         guest.config.pop("protection", None)
     if volume and call.get("unique"):
@@ -194,6 +223,7 @@ def _new_disks(call: Call, guest: Guest, given: dict[str, Any]) -> None:
         # A container does not go back to where it was: the schema's default is `local`.
         default = disk.storage if guest.kind == "qemu" else "local"
         storage = call.center.storage(call.get("storage") or default)
+        call.rights.demand(f"/storage/{storage.name}", ["Datastore.AllocateSpace"])
         if guest.kind == "lxc" and "rootdir" not in storage.content:
             raise died(f"storage '{storage.name}' does not support container directories")
         if not {"images", "rootdir"} & set(storage.content):

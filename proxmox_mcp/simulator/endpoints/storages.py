@@ -7,6 +7,7 @@ from typing import Any
 from proxmox_mcp.simulator.parameters import boolean, choice, string
 from proxmox_mcp.simulator.routing import ANY_VMID, Call, Table, needs
 from proxmox_mcp.simulator.state import Storage, Volume, fingerprint
+from proxmox_mcp.simulator.volume_rights import readable
 
 MAY_SEE = ("Datastore.Audit", "Datastore.AllocateSpace")
 OLD_TYPES = "btrfs cephfs cifs dir glusterfs iscsi iscsidirect lvm lvmthin nfs pbs rbd zfs zfspool"
@@ -124,21 +125,8 @@ def content(call: Call) -> list[dict[str, Any]]:
         for volume in storage.on(call.node).values()
         if call.get("content", volume.content) == volume.content
         and call.get("vmid", volume.vmid) == volume.vmid
-        and may_read(call, storage, volume)
+        and readable(call.rights, volume)
     ]
-
-
-def may_read(call: Call, storage: Storage, volume: Volume) -> bool:
-    """Whether the caller has read access to a volume; auditing alone shows no backups."""
-    path = f"/storage/{storage.name}"
-    if call.rights.has(path, "Datastore.Allocate"):
-        return True
-    if volume.content == "backup":
-        own = call.rights.has(f"/vms/{volume.vmid}", "VM.Backup")
-        return own and call.rights.has(path, "Datastore.AllocateSpace")
-    if volume.vmid is not None:
-        return call.rights.has(f"/vms/{volume.vmid}", "VM.Config.Disk")
-    return call.rights.has_any(path, *MAY_SEE)
 
 
 def shown_volume(volume: Volume) -> dict[str, Any]:

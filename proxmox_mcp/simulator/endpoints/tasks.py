@@ -50,7 +50,7 @@ def _wanted(call: Call, task: Task) -> bool:
     return all(
         (
             source == "all" or ended == (source == "archive"),
-            auditor or _own(call, task),
+            auditor or call.owns(task),
             "vmid" not in call.values or task.id == str(call.values["vmid"]),
             call.get("typefilter", task.type) == task.type,
             call.get("userfilter", "") in task.user,
@@ -62,11 +62,6 @@ def _wanted(call: Call, task: Task) -> bool:
     )
 
 
-def _own(call: Call, task: Task) -> bool:
-    account = call.rights.account
-    return task.user == account.full or (not account.token and task.userid == account.userid)
-
-
 def _listed(task: Task) -> dict[str, Any]:
     shown = task.identity()
     if task.end is None:
@@ -76,7 +71,7 @@ def _listed(task: Task) -> dict[str, Any]:
 
 def _find(call: Call, privilege: str = "Sys.Audit") -> Task:
     task = call.center.tasks.find(call.values["upid"])
-    if not _own(call, task):
+    if not call.owns(task):
         call.rights.demand(f"/nodes/{call.node}", [privilege])
     if task.node != call.node:
         raise invalid(upid="no such task")

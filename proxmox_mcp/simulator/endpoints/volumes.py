@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from proxmox_mcp.simulator.datacenter import Datacenter
-from proxmox_mcp.simulator.endpoints.storages import may_read
 from proxmox_mcp.simulator.parameters import boolean, integer, string
 from proxmox_mcp.simulator.routing import Call, Table
 from proxmox_mcp.simulator.state import Storage, Volume
 from proxmox_mcp.simulator.tasks import Body, Task, TaskError
+from proxmox_mcp.simulator.volume_rights import check, kind_and_owner
 from proxmox_mcp.simulator.wire import died
 
 PATH = "/nodes/{node}/storage/{storage}/content/{volume}"
@@ -25,11 +25,12 @@ def _storage(call: Call) -> Storage:
     return call.center.storage(_volid(call).partition(":")[0])
 
 
-def _demand(call: Call, storage: Storage, volume: Volume | None) -> None:
-    path = f"/storage/{storage.name}"
-    if volume and volume.content == "backup":
+def _demand(call: Call, volid: str, volume: Volume | None) -> None:
+    content, owner = kind_and_owner(volid, volume)
+    path = f"/storage/{volid.partition(':')[0]}"
+    if content == "backup" and owner is not None:
         call.rights.demand(path, ["Datastore.AllocateSpace"])
-        call.rights.demand(f"/vms/{volume.vmid}", ["VM.Backup"])
+        call.rights.demand(f"/vms/{owner}", ["VM.Backup"])
     else:
         call.rights.demand(path, ["Datastore.Allocate"])
 
@@ -40,7 +41,7 @@ def delete(call: Call) -> str | None:
     volid = _volid(call)
     storage = _storage(call)
     volume = storage.on(call.node).get(volid)
-    _demand(call, storage, volume)
+    _demand(call, volid, volume)
     owner = f"{volume.vmid}@" if volume and volume.vmid else ""
     center, node = call.center, call.node
 
@@ -74,10 +75,9 @@ def change(call: Call) -> None:
     volid = _volid(call)
     storage = _storage(call)
     volume = storage.on(call.node).get(volid)
+    check(call.rights, volid, volume)
     if volume is None:
         raise died(f"volume '{volid}' does not exist")
-    if not may_read(call, storage, volume):
-        raise died(f"missing privileges to access {volid}")
     if "notes" in call.values:
         volume.notes = call.values["notes"]
     if "protected" in call.values:
