@@ -2,11 +2,15 @@
 
 import os
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from proxmox_mcp.simulator import Cluster
+from proxmox_mcp.toolkit.policy import Policy
 from proxmox_mcp.tools import TOOLS
+from tests.conftest import serve
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -17,7 +21,8 @@ END = "<!-- /tools -->"
 def table() -> str:
     rows = ["| tool | effect | what it does |", "| --- | --- | --- |"]
     for spec in TOOLS:
-        effect = f"{spec.effect}, elevated" if spec.elevated else spec.effect
+        effect = f"{spec.effect}; destroys {spec.may_lose}" if spec.may_lose else spec.effect
+        effect += ", elevated" if spec.elevated else ""
         rows.append(f"| `{spec.name}` | {effect} | {spec.description.splitlines()[0]} |")
     return "\n".join(rows) + "\n"
 
@@ -31,11 +36,19 @@ def test_the_readmes_table_of_tools_is_the_codes() -> None:
     assert listed == table()
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"])
 def test_links_between_documents_lead_somewhere(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert (ROOT / target).exists(), target
+
+
+def test_the_bounds_that_the_readme_shows_are_settings_that_work(cluster: Cluster) -> None:
+    text = README.read_text(encoding="utf-8").partition("## What an assistant may do")[2]
+    shown = tomllib.loads(re.findall(r"```toml\n(.*?)```", text, re.DOTALL)[0])
+
+    assert serve(cluster, **shown)._by_name
+    assert shown.keys() <= Policy.model_fields.keys()
 
 
 def test_every_make_target_that_a_document_names_exists() -> None:
