@@ -65,10 +65,11 @@ class ProxmoxServer(MCPServer[State]):
         withheld: dict[str, str],
         *,
         strict: bool = False,
+        prompting: bool = False,
         **options: Any,
     ) -> None:
         ordered = sorted(specs, key=lambda spec: spec.name)
-        tools = [bind(spec, strict=strict) for spec in ordered]
+        tools = [bind(spec, strict=strict, prompting=prompting) for spec in ordered]
         names = [tool.name for tool in tools]
         if twice := {name for name in names if names.count(name) > 1}:
             # The SDK would keep the first and only log it.
@@ -146,6 +147,7 @@ def build(settings: Settings, *, adapter: "BaseAdapter | None" = None) -> Proxmo
         offered,
         withheld,
         strict=policy.confirm == "strict",
+        prompting=policy.client_prompts,
         name="proxmox",
         title="Proxmox VE",
         version=__version__,

@@ -523,7 +523,9 @@ def test_a_secrets_file_that_others_can_read_or_change_is_refused(home: Home, mo
 def test_every_setting_has_a_variable_and_a_flag(home: Home, setting: str) -> None:
     values: dict[type | str, str] = {
         "demo": "no",
-        **dict.fromkeys(("read_only", "allow_elevated", "dry_run", "show_secrets"), "on"),
+        **dict.fromkeys(
+            ("read_only", "allow_elevated", "dry_run", "show_secrets", "client_prompts"), "on"
+        ),
         "allow_destructive": "off",
         "confirm": "strict",
         "audit_file": str(Path(__file__).with_suffix(".jsonl")),

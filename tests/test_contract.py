@@ -115,6 +115,24 @@ async def test_the_effect_shows_in_the_annotations(connect: Connect, spec: ToolS
 
 
 @every_tool
+async def test_claude_code_finds_a_tool_by_more_than_its_name(
+    connect: Connect, spec: ToolSpec
+) -> None:
+    meta = (await offered(connect))[spec.name].meta or {}
+
+    assert len(meta["anthropic/searchHint"].split()) >= 6
+    assert "anthropic/requiresUserInteraction" not in meta
+
+
+async def test_claude_code_prompts_for_a_loss_where_the_settings_want_it(connect: Connect) -> None:
+    async with connect(client_prompts=True) as client:
+        tools = (await client.list_tools()).tools
+
+    prompts = {t.name for t in tools if (t.meta or {}).get("anthropic/requiresUserInteraction")}
+    assert prompts == {spec.name for spec in TOOLS if spec.loses}
+
+
+@every_tool
 def test_a_handler_is_short(spec: ToolSpec) -> None:
     [function] = ast.parse(textwrap.dedent(inspect.getsource(spec.handler))).body
     assert isinstance(function, ast.AsyncFunctionDef)

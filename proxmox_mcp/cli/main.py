@@ -9,6 +9,7 @@ nothing that only another command needs.
 
 import argparse
 import io
+import logging
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -41,6 +42,8 @@ def run(argv: Sequence[str], out: io.TextIOWrapper) -> int:
         argv: The words after the command's name.
         out: The real stdout; what others print to ``sys.stdout`` leads elsewhere.
     """
+    # Only serving writes a log; elsewhere what goes wrong is said, and logged lines are nobody's.
+    logging.getLogger("proxmox_mcp").addHandler(logging.NullHandler())
     given = _parsed(argv, out)
     flags = {
         "profile": given.profile,

@@ -11,7 +11,7 @@ import inspect
 import json
 import logging
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 
 ERROR_CHARACTERS = 8_000
 """Claude Code cuts an error's text near 11,000 characters; better that we choose what is lost."""
+
+LARGE_CHARACTERS = 200_000
+"""A page stays in the conversation as large as it was asked for; the usual end is 50,000."""
 
 QUESTIONS = 3
 """So often a call is made again with an answer: the question may change while somebody thinks."""
@@ -74,12 +77,13 @@ class State:
 
 
 @functools.cache
-def bind(spec: ToolSpec, *, strict: bool = False) -> Tool:
+def bind(spec: ToolSpec, *, strict: bool = False, prompting: bool = False) -> Tool:
     """Make the SDK's tool out of a declared one; made once, it holds no state.
 
     Args:
         spec: What was declared.
         strict: Whether a loss is agreed to by an argument, so that there must be one.
+        prompting: Whether the client should prompt for each call of a tool that may lose something.
     """
     signature = inspect.signature(spec.handler, eval_str=True)
     structured = _is_result(signature.return_annotation)
@@ -103,10 +107,27 @@ def bind(spec: ToolSpec, *, strict: bool = False) -> Tool:
         context_kwarg="ctx",
         annotations=spec.annotations,
         structured_output=structured,
+        meta=_hints(spec, own, prompting=prompting),
     )
     tool.parameters = parameters(tool.parameters)
     tool.fn_metadata.output_schema = slim(tool.fn_metadata.output_schema)
     return tool
+
+
+def _hints(
+    spec: ToolSpec, parameters: Sequence[inspect.Parameter], *, prompting: bool
+) -> dict[str, Any]:
+    """Say to Claude Code what it asks of no other field; other clients pass it by.
+
+    Found in its bundle, 2.1.330: words to find a tool by where tools are loaded on demand, how
+    large a result may be before it goes to a file, and a prompt at each call that no mode skips.
+    """
+    hints: dict[str, Any] = {"anthropic/searchHint": spec.search} if spec.search else {}
+    if any(parameter.name == "limit" for parameter in parameters):
+        hints["anthropic/maxResultSizeChars"] = LARGE_CHARACTERS
+    if prompting and spec.loses:
+        hints["anthropic/requiresUserInteraction"] = True
+    return hints
 
 
 def _caller(spec: ToolSpec, returns: Any) -> Any:

@@ -38,6 +38,7 @@ class ToolSpec:
         elevated: Whether it is offered only where ``allow_elevated`` is set.
         repeatable: Whether doing it twice is the same as doing it once.
         toolset: The name of its domain.
+        search: What people call what its domain is for.
     """
 
     handler: Callable[..., Awaitable[Any]]
@@ -49,6 +50,7 @@ class ToolSpec:
     elevated: bool
     repeatable: bool
     toolset: str
+    search: str = ""
 
     @property
     def name(self) -> str:
@@ -81,9 +83,16 @@ class ToolSpec:
 
 @dataclass
 class Toolset:
-    """The tools of one domain, in the order in which they are declared."""
+    """The tools of one domain, in the order in which they are declared.
+
+    Attributes:
+        name: The name of its file.
+        search: What people call what these tools are for: a client that loads tools on demand
+            looks for it.
+    """
 
     name: str
+    search: str = ""
     tools: list[ToolSpec] = field(default_factory=list)
 
     def reads(self, title: str, *needs: str, elevated: bool = False) -> Callable[[F], F]:
@@ -147,6 +156,7 @@ class Toolset:
                 elevated=elevated,
                 repeatable=repeatable,
                 toolset=self.name,
+                search=self.search,
             )
             self.tools.append(spec)
             return handler

@@ -24,7 +24,8 @@ KEY = "confirm"
 class Agreement(BaseModel):
     """What a person answers."""
 
-    confirm: bool = Field(description="Yes, do it")
+    # Strict, as in the other era: a text or a number is no answer to a yes-or-no question.
+    confirm: bool = Field(strict=True, description="Yes, do it")
 
 
 def client_of(ctx: Context[Any]) -> str:

@@ -3,7 +3,12 @@
 ``VM.PowerMgmt on /vms/{vmid}``: without it the tool fails. ``A|B on ...``: one of them is enough.
 ``... from PVE 9`` and ``... before PVE 9`` say which version asks for it. What follows ``for`` or
 ``to see`` is needed only then: for some arguments, or to see all there is. ``... by key`` stands
-behind several of which each is needed for some keys of a configuration.
+behind several of which each is needed for some keys of a configuration. ``... or Y on ...`` stands
+behind a right that another one, on another path, makes good for.
+
+A word in braces is the same thing in all needs of a tool: what reaches it is where all are held.
+``{newid}`` is a guest that is yet to be made, ``{backups}`` a storage that may hold backups,
+``{disks}`` one that may hold disks.
 
 Sources: the ``perm`` expressions of Proxmox's own API schema, 7.4 to 9.2, and refusals recorded
 from 8.4 and 9.2.
@@ -14,10 +19,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from proxmox_mcp.pve.permissions import EVERYWHERE, Permissions
+from proxmox_mcp.pve.permissions import EVERYWHERE, Permissions, Reach
 
 _FORM = re.compile(
     r"(?P<privileges>[A-Za-z.]+(?:\|[A-Za-z.]+)*) on (?P<path>/\S*)"
+    r"(?: or (?P<other>[A-Za-z.]+) on (?P<elsewhere>/\S*))?"
     r"(?: (?P<bound>from|before) PVE (?P<version>\d+))?(?P<keyed> by key)?"
     r"(?: (?P<when>(?:for|to see) .+))?"
 )
@@ -31,6 +37,7 @@ class Need:
         text: As it was written.
         privileges: One of these is enough.
         path: Where, with parts in braces, e.g. ``/vms/{vmid}``.
+        other: A privilege and a path that make good for it.
         since: The first major version that asks for it.
         before: The first that does not any more.
         keyed: Whether each of them is needed for something.
@@ -40,6 +47,7 @@ class Need:
     text: str
     privileges: tuple[str, ...]
     path: str
+    other: tuple[str, str] | None = None
     since: int = 0
     before: int = 99
     keyed: bool = False
@@ -56,6 +64,7 @@ class Need:
             text,
             tuple(found["privileges"].split("|")),
             found["path"],
+            other=(found["other"], found["elsewhere"]) if found["other"] else None,
             since=version if bound == "from" else 0,
             before=version if bound == "before" else 99,
             keyed=bool(found["keyed"]),
@@ -66,15 +75,30 @@ class Need:
         """Whether a server of this version asks for it."""
         return self.since <= version < self.before
 
-    @property
-    def granted(self) -> tuple[str, ...]:
-        """Which privileges a role should have for it."""
-        return self.privileges if self.keyed else self.privileges[:1]
+    def reach(self, held: Permissions) -> Reach:
+        """Where a token has what is needed here."""
+        if self.other and held.where(self.other[1], self.other[0]):
+            return EVERYWHERE
+        return held.where(self.path, *self.privileges)
 
-    @property
-    def area(self) -> str:
-        """The path with its variable parts cut off: ``/vms`` for ``/vms/{vmid}``."""
-        return self.path.partition("/{")[0] or "/"
+    def lacks(self, held: Permissions, at: Reach) -> list[str]:
+        """Say what a tool that works *at* these places cannot do there, or only at some of them."""
+        if not self.keyed:
+            return _shortfall(self.text, self.reach(held), at)
+        return [
+            line
+            for name in self.privileges
+            for line in _shortfall(
+                f"{name} on {self.path} for its keys", held.where(self.path, name), at
+            )
+        ]
+
+
+def _shortfall(named: str, where: Reach, at: Reach) -> list[str]:
+    both = where & at
+    if both == at:
+        return []
+    return [f"{named}: {said_where(both.only_on, both.not_on)}" if both else named]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +106,16 @@ class Verdict:
     """Whether a token can use a tool.
 
     Attributes:
-        missing: The needs without which it fails, nothing of which is held.
+        missing: The needs without which it fails.
         only_on: Where alone it works; empty where it works everywhere.
+        not_on: Where it does not work, though it does everywhere else.
         less: What it cannot do or see, though it works.
     """
 
-    missing: tuple[Need, ...]
-    only_on: tuple[str, ...]
-    less: tuple[Need, ...]
+    missing: tuple[Need, ...] = ()
+    only_on: tuple[str, ...] = ()
+    not_on: tuple[str, ...] = ()
+    less: tuple[str, ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -100,28 +126,47 @@ class Verdict:
 def judge(needs: Iterable[Need], held: Permissions, version: float) -> Verdict:
     """Hold a tool's needs against what a token may do on a server of this version."""
     asked = [need for need in needs if need.holds_in(version)]
-    places: dict[str, frozenset[str]] = {}
+    places: dict[str, Reach] = {}
     missing: list[Need] = []
     for need in (need for need in asked if not need.when):
-        where = held.where(need.area, *need.privileges)
-        both = _both(places.get(need.area, frozenset({EVERYWHERE})), where)
-        places[need.area] = both
-        missing += [] if both else [need]
-    less = [need for need in asked if need.when and not held.where(need.area, *need.privileges)]
-    only = {path for where in places.values() for path in where if path != EVERYWHERE}
-    return Verdict(tuple(missing), tuple(sorted(only)) if not missing else (), tuple(less))
+        both = places.get(need.path, EVERYWHERE) & need.reach(held)
+        if both:
+            places[need.path] = both
+        else:  # held nowhere, or only where something else is not
+            missing.append(need)
+    if missing:
+        return Verdict(missing=tuple(missing))
+    return Verdict(
+        only_on=tuple(path for where in places.values() for path in where.only_on),
+        not_on=tuple(path for where in places.values() for path in where.not_on),
+        less=tuple(
+            line
+            for need in asked
+            if need.when or need.keyed
+            for line in need.lacks(held, places.get(need.path, EVERYWHERE))
+        ),
+    )
 
 
-def _both(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
-    if EVERYWHERE in one:
-        return other
-    return one if EVERYWHERE in other else one & other
+def said_where(only_on: Iterable[str], not_on: Iterable[str], most: int = 6) -> str:
+    """Put into words where something works: a few paths, and how many more."""
+    parts = []
+    for word, paths in (("only on", list(only_on)), ("not on", list(not_on))):
+        if paths:
+            more = f" and {len(paths) - most} more" if len(paths) > most else ""
+            parts.append(f"{word} {', '.join(paths[:most])}{more}")
+    return "; ".join(parts)
 
 
 def granted(needs: Iterable[Need], version: float) -> dict[str, list[Need]]:
-    """Return the privileges that a role should have, each with what asks for it."""
+    """Return the privileges that a role should have, each with what asks for it.
+
+    Of several of which one is enough it has none but one: one that is there anyway, or the first.
+    """
+    asked = [need for need in needs if need.holds_in(version)]
     wanted: dict[str, list[Need]] = {}
-    for need in needs:
-        for privilege in need.granted if need.holds_in(version) else ():
+    for need in sorted(asked, key=lambda need: len(need.privileges) > 1 and not need.keyed):
+        there = next((name for name in need.privileges if name in wanted), need.privileges[0])
+        for privilege in need.privileges if need.keyed else (there,):
             wanted.setdefault(privilege, []).append(need)
     return dict(sorted(wanted.items()))

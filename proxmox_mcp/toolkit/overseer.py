@@ -6,11 +6,12 @@ yes through the client), ``argument`` (the call repeats the guest's name, with c
 
 Asking does not happen in the middle of a call. The call ends with its question (``AskFirst``) and
 is made again with the answer, in both eras of the protocol, so that after a person has thought
-about it everything is looked at afresh; an answer counts for the very words that were asked.
+about it everything is looked at afresh; an answer counts for the very loss that was asked about.
 """
 
 import functools
 import hashlib
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -31,6 +32,11 @@ from proxmox_mcp.toolkit.text import clean_line
 
 UNSAID = frozenset({"stdin", "input-data"})
 """What is given to a program in a guest may be anything; that it was given is all that is kept."""
+
+LINE_CHARACTERS, MOST_FACTS = 300, 20
+"""What a person still reads; the rest is counted, and is agreed to all the same."""
+
+_AGE = re.compile(r"(?<=Z), (?:just now|\d+ (?:minute|hour|day)s? ago)")
 
 
 class Trail(Protocol):
@@ -70,15 +76,19 @@ class Watch:
 class AskFirst(Exception):
     """A loss must be confirmed by a person first; carries the question, and its mark."""
 
-    def __init__(self, question: str) -> None:
+    def __init__(self, question: str, mark: str) -> None:
         super().__init__("a question is open")
         self.question = question
-        self.mark = marked(question)
+        self.mark = mark
 
 
-def marked(question: str) -> str:
-    """Return what stands for a question wherever its answer is kept."""
-    return hashlib.sha256(question.encode()).hexdigest()
+def marked(loss: Loss) -> str:
+    """Return what stands for a loss wherever its answer is kept: all of it, shown or not.
+
+    Ages are left out, since they grow while a person thinks; the date before each stays.
+    """
+    whole = "\n".join((loss.question, *loss.facts))
+    return hashlib.sha256(_AGE.sub("", whole).encode()).hexdigest()
 
 
 @dataclass
@@ -122,10 +132,10 @@ class Overseer:
                 return self._repeated(loss)
         if self.answers is None:
             return "client"
-        question = self.question(loss)
-        yes = self.answers.get(marked(question))
+        mark = marked(loss)
+        yes = self.answers.get(mark)
         if yes is None:
-            raise AskFirst(question)
+            raise AskFirst(self.question(loss), mark)
         if not yes:
             raise NotConfirmed(f"Not confirmed, so nothing was sent: {loss.question}")
         return "asked"
@@ -141,8 +151,10 @@ class Overseer:
 
     def question(self, loss: Loss) -> str:
         """Put a loss into the words that a person reads."""
-        lines = [loss.question, *(f"- {fact}" for fact in loss.facts)]
-        return self.watch.redactor.text("\n".join(clean_line(line)[:300] for line in lines))
+        lines = [loss.question, *(f"- {fact}" for fact in loss.facts[:MOST_FACTS])]
+        if more := len(loss.facts[MOST_FACTS:]):
+            lines.append(f"- and {more} more like these.")
+        return self.watch.redactor.text("\n".join(_short(clean_line(line)) for line in lines))
 
     # --- the audit trail ---------------------------------------------------------------------
 
@@ -225,6 +237,10 @@ class Overseer:
         plain = redactor.value(_without(line))
         clean: dict[str, Any] = redactor.answer(plain, redactor.written)
         return clean
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= LINE_CHARACTERS else f"{line[: LINE_CHARACTERS - 1]}…"
 
 
 def _without(value: Any) -> Any:

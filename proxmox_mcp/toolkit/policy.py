@@ -52,6 +52,7 @@ class Policy(BaseModel):
     allow: list[RuleText] = Field(default_factory=list)  # empty: everything
     protect: list[RuleText] = Field(default_factory=list)
     confirm: Literal["ask", "strict", "off"] = "ask"
+    client_prompts: bool = False
     dry_run: bool = False
     show_secrets: bool = False
 

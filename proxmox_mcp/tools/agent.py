@@ -13,7 +13,7 @@ from proxmox_mcp.toolkit.declare import Toolset
 from proxmox_mcp.toolkit.outcome import Change
 from proxmox_mcp.toolkit.text import Line, Text, clean, shorten
 
-toolset = Toolset("agent")
+toolset = Toolset("agent", search="run shell command execute script inside guest qemu guest agent")
 
 OUTPUT_CHARACTERS = 16_000
 POLL_SECONDS = (0.3, 2.0)

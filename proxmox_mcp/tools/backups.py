@@ -31,9 +31,13 @@ from proxmox_mcp.toolkit.results import Cursor, Number, Page, Row, gib, paged, p
 from proxmox_mcp.toolkit.text import Line, Text
 from proxmox_mcp.toolkit.time import iso, taken
 
-toolset = Toolset("backups")
+toolset = Toolset("backups", search="backup restore vzdump archive proxmox backup server pbs prune")
 
-SPACE = "Datastore.AllocateSpace on /storage/{storage}"
+SPACE = "Datastore.AllocateSpace on /storage/{backups}"
+READ = (
+    "VM.Backup on /vms/{vmid} or Datastore.Allocate on /storage/{backups}",
+    "Datastore.AllocateSpace|Datastore.Allocate on /storage/{backups}",
+)
 
 COMPRESSION = {"none": "0", "lzo": "lzo", "gzip": "gzip", "zstd": "zstd"}
 
@@ -150,9 +154,8 @@ SEEING = (
 
 @toolset.reads(
     "List backups",
-    "Datastore.Audit|Datastore.AllocateSpace on /storage/{storage}",
-    f"{SPACE} to see backups",
-    "VM.Backup on /vms/{vmid} to see backups",
+    "Datastore.Audit on /storage/{backups}",
+    *(f"{need} to see backups" for need in READ),
 )
 async def proxmox_backup_list(
     pve: Pve,
@@ -228,11 +231,12 @@ def _row(row: dict[str, Any]) -> BackupRow:
 
 @toolset.changes(
     "Restore backup",
-    "VM.Backup on /vms/{vmid}",
-    "VM.Allocate on /vms/{vmid}",
-    SPACE,
-    "SDN.Use on /sdn/zones/{zone} from PVE 8",
-    "VM.PowerMgmt on /vms/{vmid} for start",
+    "Datastore.AllocateSpace|Datastore.Audit on /storage/{backups}",
+    *READ,
+    "VM.Allocate on /vms/{newid}",
+    "Datastore.AllocateSpace on /storage/{disks}",
+    "SDN.Use on /sdn/zones/{zone}/{bridge} from PVE 8",
+    "VM.PowerMgmt on /vms/{newid} from PVE 9 for start",
     sends=["POST /nodes/{node}/{kind}"],
     may_lose="with force, over a guest",
 )
@@ -329,6 +333,7 @@ async def _to_overwrite(
 
 @toolset.destroys(
     "Delete backup",
+    "Datastore.Audit on /storage/{backups}",
     "VM.Backup on /vms/{vmid}",
     SPACE,
     sends=["DELETE /nodes/{node}/storage/{storage}/content/{volume}"],

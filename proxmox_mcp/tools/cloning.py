@@ -25,7 +25,7 @@ from proxmox_mcp.pve.oversight import Loss, plain
 from proxmox_mcp.toolkit.declare import GUEST, Toolset
 from proxmox_mcp.toolkit.outcome import Outcome, already, carry_out, finished
 
-toolset = Toolset("cloning")
+toolset = Toolset("cloning", search="clone copy duplicate template deploy new vm container")
 
 CLONE_TRIES = 3
 """So often a free id is asked for when somebody else is quicker: asking reserves nothing."""
@@ -42,8 +42,8 @@ class CloneOutcome(Outcome):
     "VM.Audit on /vms/{vmid}",
     "VM.Clone on /vms/{vmid}",
     "VM.Allocate on /vms/{newid}",
-    "Datastore.AllocateSpace on /storage/{storage}",
-    "SDN.Use on /sdn/zones/{zone} from PVE 8",
+    "Datastore.AllocateSpace on /storage/{disks}",
+    "SDN.Use on /sdn/zones/{zone}/{bridge} from PVE 8",
     sends=[f"POST {GUEST}/clone"],
 )
 async def proxmox_vm_clone(

@@ -12,7 +12,7 @@ from proxmox_mcp.toolkit.declare import Toolset
 from proxmox_mcp.toolkit.results import Number, Result, Row, gib, percent
 from proxmox_mcp.toolkit.text import Line
 
-toolset = Toolset("cluster")
+toolset = Toolset("cluster", search="health status quorum capacity overview proxmox pve datacenter")
 
 NO_QUORUM_SEEN = (
     "Whether the cluster has quorum is unknown: that takes Sys.Audit on /, which this token lacks."
@@ -45,7 +45,11 @@ class ClusterStatus(Result):
 
 
 @toolset.reads(
-    "Cluster status", "Sys.Audit on / to see quorum", "VM.Audit on /vms/{vmid} to see guests"
+    "Cluster status",
+    "Sys.Audit on / to see quorum",
+    "Sys.Audit on /nodes/{node} to see figures",
+    "VM.Audit on /vms/{vmid} to see guests",
+    "Datastore.Audit on /storage/{storage} to see storages",
 )
 async def proxmox_get_cluster_status(pve: Pve) -> ClusterStatus:
     """Show the cluster's health: quorum, nodes up and down, guests by state, CPU, memory, storage.

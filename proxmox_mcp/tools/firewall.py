@@ -17,7 +17,7 @@ from proxmox_mcp.toolkit.outcome import Outcome
 from proxmox_mcp.toolkit.results import Result, Row
 from proxmox_mcp.toolkit.text import Line
 
-toolset = Toolset("firewall")
+toolset = Toolset("firewall", search="firewall rule port open close allow block network")
 
 Scope = Annotated[
     Literal["guest", "node", "cluster"], Field(description="Whose rules; guest needs vmid.")
@@ -27,7 +27,7 @@ ForGuest = Annotated[GuestRef | None, Field(description="Guest id or name.")]
 AUDIT = (
     "VM.Audit on /vms/{vmid}",
     "Sys.Audit on /nodes/{node} for scope=node",
-    "Sys.Audit on / for scope=cluster",
+    "Sys.Audit on / for scope=cluster, and to see whether the firewall is on at all",
 )
 EDIT = (
     *AUDIT,

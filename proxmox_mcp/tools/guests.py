@@ -25,7 +25,9 @@ from proxmox_mcp.toolkit.results import (
 )
 from proxmox_mcp.toolkit.text import Line
 
-toolset = Toolset("guests")
+toolset = Toolset(
+    "guests", search="list find vm virtual machine container lxc guest status cpu memory"
+)
 
 NO_GUESTS = "This token sees no guest at all: there is none, or it lacks VM.Audit on /vms."
 Status = Literal["running", "stopped", "unknown"]
@@ -55,7 +57,11 @@ class Guests(Page):
     guests: list[GuestRow]
 
 
-@toolset.reads("List guests", "VM.Audit on /vms/{vmid} to see guests")
+@toolset.reads(
+    "List guests",
+    "VM.Audit on /vms/{vmid} to see guests",
+    "Pool.Audit on /pool/{pool} to see pools",
+)
 async def proxmox_get_vms(
     pve: Pve,
     *,

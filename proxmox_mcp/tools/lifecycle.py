@@ -13,7 +13,9 @@ from proxmox_mcp.pve.locate import Guest, locate
 from proxmox_mcp.toolkit.declare import GUEST, Toolset
 from proxmox_mcp.toolkit.outcome import Outcome, already, carry_out
 
-toolset = Toolset("lifecycle")
+toolset = Toolset(
+    "lifecycle", search="start stop shutdown reboot power on off suspend resume reset vm container"
+)
 
 UP_AGAIN_SECONDS = 0.5
 """The pause between two looks at a guest that is coming up again."""
@@ -135,7 +137,7 @@ async def _up_again(pve: Pve, guest: Guest, outcome: Outcome, until: float) -> O
     "Suspend VM",
     *POWER,
     "VM.Config.Disk on /vms/{vmid}",
-    "Datastore.AllocateSpace on /storage/{storage}",
+    "Datastore.AllocateSpace on /storage/{disks}",
     sends=_sends("suspend"),
     repeatable=True,
 )

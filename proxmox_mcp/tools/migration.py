@@ -17,7 +17,7 @@ from proxmox_mcp.toolkit.outcome import Outcome, already, carry_out
 from proxmox_mcp.toolkit.results import Number, Result, Row, gib
 from proxmox_mcp.toolkit.text import Line
 
-toolset = Toolset("migration")
+toolset = Toolset("migration", search="migrate move live migration evacuate node")
 
 MIGRATE = ("VM.Audit on /vms/{vmid}", "VM.Migrate on /vms/{vmid}")
 
@@ -54,7 +54,11 @@ class MigrationCheck(Result):
     how: str | None = Field(None, description="The call that moves it.")
 
 
-@toolset.reads("Check migration", *MIGRATE)
+@toolset.reads(
+    "Check migration",
+    *MIGRATE,
+    "Datastore.Audit on /storage/{disks} to see whether a container's storages are there",
+)
 async def proxmox_vm_migrate_check(
     pve: Pve, *, vmid: GuestRef, target: Target, node: AtNode = None, type: OfKind = None
 ) -> MigrationCheck:
@@ -157,7 +161,12 @@ def _how(now: Condition, target: str, *, copied: bool) -> str:
     return f'proxmox_vm_migrate(vmid={now.guest.vmid}, target="{target}"{more})'
 
 
-@toolset.changes("Migrate guest", *MIGRATE, sends=[f"POST {GUEST}/migrate"])
+@toolset.changes(
+    "Migrate guest",
+    *MIGRATE,
+    "Datastore.AllocateSpace on /storage/{disks} for target_storage",
+    sends=[f"POST {GUEST}/migrate"],
+)
 async def proxmox_vm_migrate(
     pve: Pve,
     *,

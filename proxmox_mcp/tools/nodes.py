@@ -24,7 +24,7 @@ from proxmox_mcp.toolkit.results import (
 )
 from proxmox_mcp.toolkit.text import Line
 
-toolset = Toolset("nodes")
+toolset = Toolset("nodes", search="node host hypervisor load cpu memory uptime")
 
 LOAD_SECONDS = 3
 """A node that does not tell its load within this time is listed without it."""

@@ -20,7 +20,9 @@ from proxmox_mcp.toolkit.outcome import Outcome, already, finished, told
 from proxmox_mcp.toolkit.results import GIB, Result, Row
 from proxmox_mcp.toolkit.text import Line, Text
 
-toolset = Toolset("resources")
+toolset = Toolset(
+    "resources", search="config configuration cores memory disk resize grow tags change settings"
+)
 
 CONTROLS = frozenset({"delete", "revert", "digest"})
 """What is sent with a change of configuration and is no key of it."""
@@ -83,8 +85,9 @@ class ConfigOutcome(Outcome):
     "VM.Audit on /vms/{vmid}",
     "VM.Config.CPU|VM.Config.Memory|VM.Config.Disk|VM.Config.CDROM|VM.Config.Network"
     "|VM.Config.HWType|VM.Config.Options|VM.Config.Cloudinit on /vms/{vmid} by key",
-    "Datastore.AllocateSpace on /storage/{storage} for new disks",
-    "SDN.Use on /sdn/zones/{zone} from PVE 8 for networks",
+    "Datastore.AllocateSpace on /storage/{disks} for new disks",
+    "SDN.Use on /sdn/zones/{zone}/{bridge} from PVE 8 for networks",
+    "Sys.Modify on / for startup",
     sends=["POST /nodes/{node}/qemu/{vmid}/config", "PUT /nodes/{node}/lxc/{vmid}/config"],
     may_lose="when a disk is replaced or taken out, or protection taken off",
 )
@@ -233,7 +236,7 @@ def _told(value: Any) -> str | None:
     "Grow disk",
     "VM.Audit on /vms/{vmid}",
     "VM.Config.Disk on /vms/{vmid}",
-    "Datastore.AllocateSpace on /storage/{storage}",
+    "Datastore.AllocateSpace on /storage/{disks}",
     sends=[f"PUT {GUEST}/resize"],
 )
 async def proxmox_disk_resize(

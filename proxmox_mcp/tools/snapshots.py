@@ -18,7 +18,7 @@ from proxmox_mcp.toolkit.results import Result, Row
 from proxmox_mcp.toolkit.text import Line, Text
 from proxmox_mcp.toolkit.time import iso, taken
 
-toolset = Toolset("snapshots")
+toolset = Toolset("snapshots", search="snapshot rollback restore point before upgrade undo")
 
 SEE = "VM.Audit on /vms/{vmid}"
 SNAPSHOT = (SEE, "VM.Snapshot on /vms/{vmid}")
@@ -154,7 +154,7 @@ def _row(row: dict[str, Any], depth: int, *, current: bool) -> SnapshotRow:
 @toolset.destroys(
     "Roll back to snapshot",
     SEE,
-    "VM.Snapshot|VM.Snapshot.Rollback on /vms/{vmid}",
+    "VM.Snapshot.Rollback|VM.Snapshot on /vms/{vmid}",
     "VM.PowerMgmt on /vms/{vmid} from PVE 9 for start",
     sends=[f"POST {GUEST}/snapshot/{{snapname}}/rollback"],
 )

@@ -20,7 +20,7 @@ from proxmox_mcp.toolkit.results import (
 )
 from proxmox_mcp.toolkit.text import Line
 
-toolset = Toolset("storage")
+toolset = Toolset("storage", search="storage datastore disk space free usage nfs lvm zfs ceph")
 
 Content = Literal["images", "rootdir", "backup", "iso", "vztmpl", "snippets", "import"]
 
@@ -50,9 +50,7 @@ class Storages(Page):
     storages: list[StorageRow]
 
 
-@toolset.reads(
-    "List storages", "Datastore.Audit|Datastore.AllocateSpace on /storage/{storage} to see storages"
-)
+@toolset.reads("List storages", "Datastore.Audit on /storage/{storage} to see storages")
 async def proxmox_get_storage(
     pve: Pve,
     *,

@@ -20,10 +20,13 @@ from proxmox_mcp.toolkit.results import Cursor, Page, Result, Row, paged, positi
 from proxmox_mcp.toolkit.text import Line, clean_line, fenced
 from proxmox_mcp.toolkit.time import iso, taken
 
-toolset = Toolset("tasks")
+toolset = Toolset("tasks", search="task job log progress wait failed error upid history")
 
 SPARE_ROWS = 50
 """Read this many beyond a page, for tasks that began in the same second as its last one."""
+
+LOG_CHARACTERS = 40_000
+"""Lines that do not fit are left out, and which ones are shown is said; a client cuts blindly."""
 
 STOP_SECONDS = 10
 """Stopping sends TERM, and KILL after five seconds (PVE::RESTEnvironment)."""
@@ -216,12 +219,26 @@ async def proxmox_task_log(
     if start is None and total is not None and total > limit:
         rows = await pve.rows(log.get, start=total - limit, limit=limit)
     first = max(0, total - len(rows)) if start is None and total is not None else start or 0
-    text = "\n".join(clean_line(row.get("t", "")) for row in rows)
+    lines = [clean_line(row.get("t", "")) for row in rows]
+    kept = _bounded(lines, newest=start is None)
+    first += len(lines) - len(kept) if start is None else 0
     head = f"Log of {upid.about}: no lines from start={first} on."
-    if rows:
-        last, of = first + len(rows), f" of {total}" if total else ""
+    if kept:
+        last, of = first + len(kept), f" of {total}" if total else ""
         head = f"Log of {upid.about}: lines {first + 1} to {last}{of} (start={first})."
-    return f"{head}\n{fenced('log', text)}"
+    return f"{head}\n{fenced('log', chr(10).join(kept))}"
+
+
+def _bounded(lines: list[str], *, newest: bool) -> list[str]:
+    """Keep as many lines as fit into an answer: of the newest the last, else the first."""
+    kept: list[str] = []
+    left = LOG_CHARACTERS
+    for line in reversed(lines) if newest else lines:
+        left -= len(line) + 1
+        if left < 0 and kept:
+            break
+        kept.append(line)
+    return kept[::-1] if newest else kept
 
 
 class StoppedTask(Change):
@@ -238,6 +255,7 @@ class StoppedTask(Change):
     "Stop task",
     "Sys.Audit on /nodes/{node} for others' tasks",
     "Sys.Modify on /nodes/{node} for others' tasks",
+    "VM.Audit on /vms/{vmid} to see a lock left behind",
     sends=["DELETE /nodes/{node}/tasks/{upid}"],
 )
 async def proxmox_task_stop(pve: Pve, *, upid: TaskId, node: Node = None) -> StoppedTask:

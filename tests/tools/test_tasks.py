@@ -326,3 +326,24 @@ async def test_stopping_somebody_elses_task_names_the_privilege(
 
     assert result.is_error
     assert "Sys.Modify on /nodes/pve2" in text(result)
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"), [({}, "lines 30 to 50 of 50 (start=29)"), ({"start": 0}, "lines 1 to 20")]
+)
+async def test_a_log_of_very_long_lines_is_bounded_and_says_which_it_shows(
+    client: Client, cluster: Cluster, asked: dict[str, int], shown: str
+) -> None:
+    cluster.center.tasks.record(
+        ("pve1", "vzdump", "100", "root@pam"),
+        start=LONG_AGO, lasted=3, status="OK", log=["x" * 1_990] * 49,
+    )  # fmt: skip
+    upid = next(upid for upid, task in cluster.center.tasks.all.items() if task.start == LONG_AGO)
+
+    said = text(await client.call_tool("proxmox_task_log", {"upid": upid, "limit": 50} | asked))
+
+    assert shown in said
+    assert len(said) < 41_000
+
+
+LONG_AGO = 1_700_000_000
