@@ -196,19 +196,28 @@ class Pve:
         method, path = target(verb)
         self._writes += not reading
         self.requests += 1
-        self.unanswered = None if reading else f"{method} {path}"
+        # A look for what became of a lost change is answered, and the change still is not.
+        if not reading:
+            self.unanswered = f"{method} {path}"
         try:
             answer = await self.cluster.bridge.call(verb, **params)
         except ProxmoxError as error:
-            if not isinstance(error, OutcomeUnknown):
+            if not reading and not isinstance(error, OutcomeUnknown):
                 self.unanswered = None
             if isinstance(error, Unreachable) and not error.left:
                 self._writes -= not reading
             raise
-        self.unanswered = None
+        if not reading:
+            self.unanswered = None
         if method != "GET":
             self.accepted.append(f"{method} {path}")
         return answer
+
+    def found_out(self, verb: Verb, *, done: bool) -> None:
+        """Note what became of a change whose answer was lost."""
+        self.unanswered = None
+        if done:
+            self.accepted.append("{} {}".format(*target(verb)))
 
     async def may_lose(self, loss: Loss | None) -> None:
         """Have confirmed what the next change loses for good; None where it loses nothing.

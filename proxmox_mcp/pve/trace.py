@@ -100,6 +100,7 @@ async def task(
     drift = pve.cluster.bridge.server_time() - dated - (anyio.current_time() - began)
     if not looked or lost.queued or not types or abs(drift) > DRIFT_SECONDS:
         raise lost
+    pve.found_out(verb, done=False)
     raise NotDone(
         f"{lost.said}. The change was not carried out: its answer was lost, and {node} has started"
         " no task for it since. It may be tried again."
@@ -141,9 +142,10 @@ async def or_look(
         except ProxmoxError:
             done = None
         if done:
-            pve.accepted.append("{} {}".format(*target(verb)))
+            pve.found_out(verb, done=True)
             return None
         if done is False and not lost.queued:
+            pve.found_out(verb, done=False)
             raise NotDone(
                 f"{lost.said}. The change was not carried out: its answer was lost, and nothing has"
                 " changed. It may be tried again."

@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from proxmox_mcp.pve import ha, trace
 from proxmox_mcp.pve.answers import total_of
-from proxmox_mcp.pve.bridge import Verb, target
+from proxmox_mcp.pve.bridge import Verb
 from proxmox_mcp.pve.errors import BadAnswer, OutcomeUnknown, ProxmoxError, TooBusy, Unreachable
 from proxmox_mcp.pve.guard import Pve, Report
 from proxmox_mcp.pve.meanings import task_failed
@@ -163,7 +163,7 @@ async def start_if_any(pve: Pve, verb: Verb, /, **params: Any) -> Upid | None:
         answer = await pve.send(verb, **params)
     except OutcomeUnknown as lost:
         answer = await trace.task(pve, verb, params, sent_at, lost)
-        pve.accepted.append("{} {}".format(*target(verb)))
+        pve.found_out(verb, done=True)
     if answer is None:
         return None
     try:

@@ -11,7 +11,7 @@ import inspect
 import json
 import logging
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, InputRequiredResult, TextContent
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from proxmox_mcp.pve.errors import BadAnswer, ProxmoxError, TaskFailed
 from proxmox_mcp.pve.guard import Cluster, Pve, Report, guarded
@@ -198,6 +198,63 @@ def checked(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
     else:
         return named
     raise ToolError(f"{tool.name}: {said}. Nothing was sent.")
+
+
+async def read(
+    spec: ToolSpec,
+    state: State,
+    arguments: Mapping[str, Any],
+    *,
+    handler: Callable[..., Awaitable[Result | str]] | None = None,
+    **about: str,
+) -> CallToolResult:
+    """Answer as a tool that reads would, for something that is no call of it.
+
+    Guard, rules, masking, notice and the line in the log are those of a call.
+
+    Args:
+        spec: The tool.
+        state: What the running server holds.
+        arguments: What the handler takes, in its types.
+        handler: What is run in place of the tool's own handler.
+        **about: What asks, for the log: ``resource`` or ``prompt``.
+
+    Raises:
+        ToolError: What went wrong, in words for a model; its cause says what it was.
+    """
+    overseer = Overseer(state.watch, spec, arguments)
+    pve = overseer.pve = Pve(state.cluster, None, overseer)
+    async with _told(spec, overseer, pve, state):
+        pve.notes |= about
+        answer = await guarded(handler or spec.handler)(pve, **arguments)
+        return _shaped(answer, state)
+
+
+@functools.cache
+def taking(handler: Callable[..., Any]) -> type[BaseModel]:
+    """Return what a handler takes besides the way to the cluster, as a model of it."""
+    _, *own = inspect.signature(handler, eval_str=True).parameters.values()
+    fields: dict[str, Any] = {
+        each.name: (each.annotation, ... if each.default is each.empty else each.default)
+        for each in own
+    }
+    closed = ConfigDict(extra="forbid")
+    model: type[BaseModel] = create_model(handler.__name__, __config__=closed, **fields)
+    return model
+
+
+def typed(handler: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring what came as texts into the types of a handler's parameters.
+
+    Raises:
+        ValueError: Something is wrong with them; a sentence says what, without repeating a value.
+    """
+    model = taking(handler)
+    try:
+        return dict(model.model_validate(dict(given)))
+    except ValidationError as error:
+        said = sentence(error, model.model_json_schema().get("properties", {}))
+        raise ValueError(said) from None
 
 
 def _is_result(annotation: Any) -> bool:

@@ -15,8 +15,8 @@ from 8.4 and 9.2.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Self
 
 from proxmox_mcp.pve.permissions import EVERYWHERE, Permissions, Reach
@@ -85,20 +85,22 @@ class Need:
         """Say what a tool that works *at* these places cannot do there, or only at some of them."""
         if not self.keyed:
             return _shortfall(self.text, self.reach(held), at)
-        return [
+        reaches = {name: held.where(self.path, name) & at for name in self.privileges}
+        nowhere = ", ".join(name for name, both in reaches.items() if not both)
+        partly = [
             line
-            for name in self.privileges
-            for line in _shortfall(
-                f"{name} on {self.path} for its keys", held.where(self.path, name), at
-            )
+            for name, both in reaches.items()
+            if both
+            for line in _shortfall(f"{name} on {self.path} for its keys", both, at)
         ]
+        return [f"{nowhere} on {self.path} for their keys", *partly] if nowhere else partly
 
 
 def _shortfall(named: str, where: Reach, at: Reach) -> list[str]:
     both = where & at
     if both == at:
         return []
-    return [f"{named}: {said_where(both.only_on, both.not_on)}" if both else named]
+    return [f"{named}: {both}" if both else named]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +109,12 @@ class Verdict:
 
     Attributes:
         missing: The needs without which it fails.
-        only_on: Where alone it works; empty where it works everywhere.
-        not_on: Where it does not work, though it does everywhere else.
+        where: Where alone it works, by the needs' path; one that is not here may be any.
         less: What it cannot do or see, though it works.
     """
 
     missing: tuple[Need, ...] = ()
-    only_on: tuple[str, ...] = ()
-    not_on: tuple[str, ...] = ()
+    where: Mapping[str, Reach] = field(default_factory=dict)
     less: tuple[str, ...] = ()
 
     @property
@@ -137,8 +137,7 @@ def judge(needs: Iterable[Need], held: Permissions, version: float) -> Verdict:
     if missing:
         return Verdict(missing=tuple(missing))
     return Verdict(
-        only_on=tuple(path for where in places.values() for path in where.only_on),
-        not_on=tuple(path for where in places.values() for path in where.not_on),
+        where={path: reach for path, reach in places.items() if reach != EVERYWHERE},
         less=tuple(
             line
             for need in asked
@@ -146,16 +145,6 @@ def judge(needs: Iterable[Need], held: Permissions, version: float) -> Verdict:
             for line in need.lacks(held, places.get(need.path, EVERYWHERE))
         ),
     )
-
-
-def said_where(only_on: Iterable[str], not_on: Iterable[str], most: int = 6) -> str:
-    """Put into words where something works: a few paths, and how many more."""
-    parts = []
-    for word, paths in (("only on", list(only_on)), ("not on", list(not_on))):
-        if paths:
-            more = f" and {len(paths) - most} more" if len(paths) > most else ""
-            parts.append(f"{word} {', '.join(paths[:most])}{more}")
-    return "; ".join(parts)
 
 
 def granted(needs: Iterable[Need], version: float) -> dict[str, list[Need]]:

@@ -12,7 +12,7 @@ from proxmox_mcp.pve.locate import Guest
 from proxmox_mcp.pve.oversight import Loss, Sent
 from proxmox_mcp.pve.upid import TaskEnd
 from proxmox_mcp.toolkit.results import Result, Row
-from proxmox_mcp.toolkit.text import Line
+from proxmox_mcp.toolkit.text import Line, clean_text
 
 
 class PlannedCall(Row):
@@ -20,7 +20,7 @@ class PlannedCall(Row):
 
     method: Line
     path: Line
-    params: dict[Line, Line | list[Line]] | None = None
+    params: dict[str, str | list[str]] | None = None
 
 
 class Change(Result):
@@ -47,9 +47,10 @@ class Change(Result):
         )
 
 
-def _written(params: Mapping[str, Any]) -> dict[str, Any]:
+def _written(params: Mapping[str, Any]) -> dict[str, str | list[str]]:
+    # Cleaned here: a field of Line or list[Line] would take a list for one line, brackets and all.
     return {
-        name: [str(each) for each in value] if isinstance(value, list) else str(value)
+        name: [*map(clean_text, value)] if isinstance(value, list) else clean_text(value)
         for name, value in params.items()
     }
 

@@ -113,7 +113,7 @@ class Overseer:
     answers: dict[str, bool] | None = None
     call: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     pve: Pve | None = None
-    _recorded: int = 0
+    _recorded: list[str] = field(default_factory=list)
     _began: float = field(default_factory=time.perf_counter)
 
     # --- losses ------------------------------------------------------------------------------
@@ -172,11 +172,12 @@ class Overseer:
         try:
             await self._append(line)
         except Exception as error:
+            nothing = "nothing more" if self._recorded else "nothing"
             raise NotRecorded(
-                f"The audit trail cannot be written, so nothing was changed: {error} An"
+                f"The audit trail cannot be written, so {nothing} was changed: {error} An"
                 " administrator of this server has to see to it (setting audit_file)."
             ) from error
-        self._recorded += 1
+        self._recorded.append(str(change))
 
     def _beginning(self, change: Sent) -> dict[str, Any]:
         watch, pve = self.watch, self.pve
@@ -188,7 +189,7 @@ class Overseer:
             "client": self.client,
             "profile": watch.profile,
             "cluster": watch.cluster,
-            "token": watch.token,
+            "token_id": watch.token,  # what is called token is masked
             "tool": self.spec.name,
             "effect": self.spec.effect,
             "guest": about,
@@ -201,6 +202,7 @@ class Overseer:
         """Write down how a recorded call ended; return what is to be said where that fails."""
         if not self._recorded:
             return None
+        requests = [*pve.accepted, *([pve.unanswered] if pve.unanswered else [])]
         line = {
             "event": "end",
             "call": self.call,
@@ -208,7 +210,7 @@ class Overseer:
             "guest": pve.about or None,
             "outcome": outcome,
             "upid": pve.notes.get("upid"),
-            "requests": [*pve.accepted, *([pve.unanswered] if pve.unanswered else [])],
+            "requests": requests,
             "ms": self.elapsed_ms,
         }
         try:

@@ -363,6 +363,7 @@ async def proxmox_backup_delete(
             f"{volid} is protected. Take the protection off first, in the web interface or on a"
             f" node with `pvesh set {path} --protected 0`; nothing was deleted."
         )
+    pve.about = {"vmid": found["vmid"]} if found.get("vmid") else {}
     await pve.may_lose(_deleting(pve, volid, found))
     return await carry_out(pve, volid, "deleted", verb, wait=wait)
 

@@ -268,6 +268,7 @@ async def proxmox_task_stop(pve: Pve, *, upid: TaskId, node: Node = None) -> Sto
     if before.state != "running":
         said = before.status.get("exitstatus")
         return StoppedTask(upid=upid.text, state="already_ended", exitstatus=said)
+    pve.about = {"vmid": int(upid.id)} if upid.id.isdecimal() else {}
     await pve.may_lose(_loss(pve, upid))
     pve.purpose = f"task {upid.about} stopped"
     await pve.send(task.delete)
