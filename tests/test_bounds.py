@@ -247,6 +247,19 @@ async def test_a_protected_guest_is_read_and_nothing_else(
     assert cluster.writes == []
 
 
+async def test_a_pool_that_the_token_cannot_see_protects_everybody(
+    connect: Connect, cluster: simulator.Cluster
+) -> None:
+    blind = cluster.grant("ops@pve", "blind", {"/": ["VM.Audit", "VM.PowerMgmt"]})
+    async with connect(protect=["pool:production"], credentials=blind) as client:
+        member = await refused(client, "vm_stop", vmid=100)
+        other = await refused(client, "vm_start", vmid=107)
+
+    for said in (member, other):
+        assert "the token needs Pool.Audit on /pool/production" in said
+    assert cluster.writes == []
+
+
 async def test_ids_that_are_about_to_be_made_are_judged_too(
     connect: Connect, cluster: simulator.Cluster
 ) -> None:

@@ -145,7 +145,7 @@ def test_a_handler_is_short(spec: ToolSpec) -> None:
 def test_a_tool_names_the_privilege_it_needs(spec: ToolSpec) -> None:
     assert spec.needs
     for need in spec.needs:
-        assert all(re.match(r"(Sys|VM|Datastore|SDN)\.[A-Z]\w+", name) for name in need.privileges)
+        assert all(re.match(r"(Sys|VM|Datastore|SDN|Pool)\.[A-Z]\w+", name) for name in need.privileges)
 
 
 @every_tool

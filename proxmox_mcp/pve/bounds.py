@@ -37,6 +37,9 @@ class Ask(Protocol):
     async def archived(self, node: str, volume: str) -> str:
         """Return the configuration that a backup holds, as text."""
 
+    async def sees_pool(self, pool: str) -> bool:
+        """Return whether the list of guests says who is in a pool."""
+
     async def aside(self, work: Callable[[], Rows]) -> Rows:
         """Do heavy work beside the event loop."""
 
@@ -118,8 +121,18 @@ class Bounds:
 
     async def _guest(self, vmid: int) -> None:
         if vmid not in self._may_change:
+            await self._pools_are_seen()
             self._must(await self._now(vmid), f"Guest {vmid}")
             self._may_change.add(vmid)
+
+    async def _pools_are_seen(self) -> None:
+        """A pool that the token may not see has no members in the list: then nobody is free."""
+        for rule in self.rules.protect:
+            if rule.about == "pool" and not await self._ask.sees_pool(rule.pattern):
+                raise Refused(
+                    f"Which guests the rule {rule.text} protects cannot be seen: the token needs"
+                    f" Pool.Audit on /pool/{rule.pattern}. Nothing was changed."
+                )
 
     def _must(self, facts: Facts, named: str) -> None:
         if why := self.rules.forbids(facts):

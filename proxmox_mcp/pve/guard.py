@@ -59,6 +59,9 @@ Report = Callable[[float, float | None, str], Awaitable[None]]
 Shape = Callable[[Any, str], Any]
 """Check an answer of a path, and bring it into form."""
 
+POOL_RIGHTS_SECONDS = 60
+"""How long it is remembered whether the token sees a pool."""
+
 MANY_ROWS = 300
 """More than these take so long to bring into form that the event loop would be felt to stop."""
 
@@ -262,6 +265,13 @@ class Pve:
         """Return a guest's configuration, whatever the rules say of it."""
         verb = self.nodes(node)(kind)(vmid).config.get
         return as_record(await self._sent(verb, {}, reading=True), target(verb)[1])
+
+    async def sees_pool(self, pool: str) -> bool:
+        """Return whether this token sees who is in a pool."""
+        path = f"/pool/{pool}"
+        verb = self.access.permissions.get
+        held = await self._read(verb, POOL_RIGHTS_SECONDS, {"path": path}, as_record)
+        return "Pool.Audit" in held.get(path, {})
 
     async def archived(self, node: str, volume: str) -> str:
         """Return the configuration that a backup holds, as text; nothing where none is shown."""
