@@ -4,10 +4,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+MCPB := tests/integrations-node/node_modules
+INTEROP := tests/interop/node_modules
 VERSIONS ?= 3.11 3.12 3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types check format clean faults soak
+.PHONY: help demo test test-all lint types check format clean faults soak bundle interop claude
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +37,21 @@ faults: $(VENV)/ready-dev ## what happens under each fault? prints the table, wr
 soak: $(VENV)/ready-dev ## 20,000 calls to one server: nothing lost, and its memory flat?
 	@$(BIN)/python -m benchmarks.soak
 
+bundle: $(MCPB)/.package-lock.json ## pack the extension for Claude Desktop into dist/
+	@mkdir -p dist
+	@$(MCPB)/.bin/mcpb pack integrations/claude-desktop dist/proxmoxer-mcp-$$(sed -n \
+	  's/^__version__ = "\(.*\)"/\1/p' proxmox_mcp/__init__.py).mcpb
+
+interop: $(VENV)/ready-dev ## do other people's clients work? prints the table; WRITE=1 writes docs/interop.md
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+	  $(MAKE) --no-print-directory $(INTEROP)/ready \
+	    && $(BIN)/python -m tests.interop $(if $(WRITE),--write); \
+	elif [ -n "$$CI" ]; then echo "interop needs Node and npm"; exit 1; \
+	else echo "== interop is skipped: it needs Node and npm, and they are not installed"; fi
+
+claude: $(VENV)/ready-dev ## does the real Claude Code reach the server, where it is installed?
+	@$(BIN)/python -m tests.interop.claude
+
 lint: $(VENV)/ready-dev ## check style and format
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -49,7 +66,15 @@ format: $(VENV)/ready-dev ## put everything into shape
 	@$(BIN)/ruff format .
 
 clean: ## remove what these targets made
-	rm -rf .venv .venv-* dist build .coverage .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-* dist build .coverage .pytest_cache .mypy_cache .ruff_cache $(INTEROP)
+
+$(MCPB)/.package-lock.json: tests/integrations-node/package-lock.json
+	@cd tests/integrations-node && npm ci
+	@touch $@
+
+$(INTEROP)/ready: tests/interop/package-lock.json
+	@cd tests/interop && npm ci
+	@touch $@
 
 # pip before 25.1 knows no dependency groups, so the environment gets a newer one.
 $(VENV)/bin/python:

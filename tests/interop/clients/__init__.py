@@ -1,0 +1,1 @@
+"""What runs beside the clients that are somebody else's: one script a language."""
