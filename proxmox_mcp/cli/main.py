@@ -4,20 +4,24 @@ Exit codes: 0 all went well; 1 something asked for did not work; 2 the settings 
 are wrong, or there is no connection.
 
 Each command's module is imported when it is asked for: a client that starts the server waits for
-nothing that only another command needs.
+nothing that only another command needs. The settings are too: they bring the SDK, and a shell that
+completes a word has no second to wait for it.
 """
 
 import argparse
 import io
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxmox_mcp import __version__
-from proxmox_mcp.config import ConfigError, Settings, load
+from proxmox_mcp.cli import init
+
+if TYPE_CHECKING:
+    from proxmox_mcp.config import Settings
 
 BAD_SETTINGS = 2
 PVE_VERSIONS = (8, 9)
@@ -42,8 +46,12 @@ def run(argv: Sequence[str], out: io.TextIOWrapper) -> int:
         argv: The words after the command's name.
         out: The real stdout; what others print to ``sys.stdout`` leads elsewhere.
     """
-    # Only serving writes a log; elsewhere what goes wrong is said, and logged lines are nobody's.
+    # Serving and calling write a log; elsewhere what goes wrong is said, and no line is wanted.
     logging.getLogger("proxmox_mcp").addHandler(logging.NullHandler())
+    if argv[:1] == ["complete"]:  # what the scripts of shell-completion ask; in no list of commands
+        from proxmox_mcp.cli import completion  # noqa: PLC0415
+
+        return completion.answer(argv[1:], _parser(), out)
     given = _parsed(argv, out)
     flags = {
         "profile": given.profile,
@@ -52,6 +60,8 @@ def run(argv: Sequence[str], out: io.TextIOWrapper) -> int:
         **{name: "true" if getattr(given, name) else None for name in SWITCHES},
     }
     given.flags = {name: value for name, value in flags.items() if value is not None}
+    from proxmox_mcp.config import ConfigError  # noqa: PLC0415
+
     try:
         return int(given.command(given, out))
     except ConfigError as error:
@@ -66,10 +76,19 @@ def _parsed(argv: Sequence[str], out: io.TextIOWrapper) -> argparse.Namespace:
     printed = io.StringIO()
     try:
         with redirect_stdout(printed):
-            return _parser().parse_args(argv)
+            return _interspersed(_parser(), argv)
     except SystemExit:  # --help and --version print, and end
         out.write(printed.getvalue())
         raise
+
+
+def _interspersed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    """Parse; the words of a call may stand between its flags, which argparse alone does not see."""
+    given, rest = parser.parse_known_args(argv)
+    if rest and (not hasattr(given, "words") or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    given.words = [*getattr(given, "words", ()), *rest]
+    return given
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,6 +119,10 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("--json", action="store_true", help="as JSON")
     look.set_defaults(command=_check)
 
+    first = commands.add_parser("init", help="find a login, try it, and write the settings")
+    init.add_arguments(first)
+    first.set_defaults(command=init.run)
+
     rights = commands.add_parser("role", help="print the commands that make a token's role")
     _settings_flags(rights, default=argparse.SUPPRESS)
     rights.add_argument("--pve", type=int, choices=PVE_VERSIONS, help="its version; else both")
@@ -107,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     rights.add_argument("--token", default="mcp", help="the token's name (mcp)")
     rights.set_defaults(command=_role)
     _audit_commands(commands)
+    _shell_commands(commands)
     return parser
 
 
@@ -124,6 +148,26 @@ def _audit_commands(commands: Any) -> None:
     show.set_defaults(command=_audit_show)
 
 
+def _shell_commands(commands: Any) -> None:
+    calling = commands.add_parser(
+        "call",
+        help="call a tool: TOOL key=value ...; alone, list them",
+        usage="proxmox-mcp call [flags] [TOOL [key=value ...]]",
+        add_help=False,  # after a tool's name it is that tool's
+    )
+    calling.add_argument("words", nargs="*", metavar="TOOL key=value", help="and its arguments")
+    calling.add_argument("-h", "--help", action="store_true", help="show what the tool takes")
+    _settings_flags(calling, default=argparse.SUPPRESS)
+    calling.add_argument("--json", action="store_true", help="as JSON")
+    calling.add_argument("--yes", action="store_true", help="agree to what would be lost, unasked")
+    calling.add_argument("--quiet", action="store_true", help="show no progress")
+    calling.set_defaults(command=_call, usage=calling.format_help)
+
+    completing = commands.add_parser("shell-completion", help="print a script for your shell")
+    completing.add_argument("shell", choices=("bash", "zsh", "fish"))
+    completing.set_defaults(command=_shell_completion)
+
+
 def _settings_flags(parser: argparse.ArgumentParser, default: str | None) -> None:
     for name, words in SWITCHES.items():
         parser.add_argument(
@@ -136,10 +180,16 @@ def _settings_flags(parser: argparse.ArgumentParser, default: str | None) -> Non
     parser.add_argument("--config", default=default, metavar="FILE", help="a settings file")
 
 
+def _load(flags: Mapping[str, str]) -> "Settings":
+    from proxmox_mcp.config import load  # noqa: PLC0415
+
+    return load(flags=flags)
+
+
 def _serve(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
     from proxmox_mcp.cli import serve  # noqa: PLC0415
 
-    return serve.run(load(flags=given.flags), out)
+    return serve.run(_load(given.flags), out)
 
 
 def _tools(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
@@ -154,13 +204,13 @@ def _tour(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
 
     if not given.live:
         return tour.run(None, {}, out)
-    return tour.run(load(flags=given.flags), given.flags, out)
+    return tour.run(_load(given.flags), given.flags, out)
 
 
 def _check(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
     from proxmox_mcp.cli import check  # noqa: PLC0415
 
-    return check.run(load(flags=given.flags), out, as_json=given.json)
+    return check.run(_load(given.flags), out, as_json=given.json)
 
 
 def _role(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
@@ -188,11 +238,36 @@ def _audit_show(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
         return BAD_SETTINGS
 
 
+def _call(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
+    from proxmox_mcp.cli import call, manual  # noqa: PLC0415
+
+    if not given.words:
+        out.write(given.usage() if given.help else manual.listing(_without_connection(given)))
+        return 0
+    if given.help and (page := manual.page(given.words[0], _without_connection(given))):
+        out.write(page)
+        return 0
+    tool, *words = given.words
+    wish = call.Wish(
+        tool=tool, words=tuple(words), as_json=given.json, yes=given.yes, quiet=given.quiet
+    )
+    # A name that no tool has needs no login to be told so.
+    settings = _without_connection(given) if given.help else _load(given.flags)
+    return call.run(settings, wish, out)
+
+
+def _shell_completion(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
+    from proxmox_mcp.cli import completion  # noqa: PLC0415
+
+    out.write(completion.script(given.shell))
+    return 0
+
+
 def _trail(given: argparse.Namespace) -> Path:
     # Where it lies does not depend on a login either, but on whether the cluster is simulated.
     return _without_connection(given).model_copy(update={"demo": given.demo}).trail
 
 
-def _without_connection(given: argparse.Namespace) -> Settings:
+def _without_connection(given: argparse.Namespace) -> "Settings":
     # What is on or off does not depend on the cluster, so nobody needs a login to see it.
-    return load(flags=given.flags | {"demo": "true"})
+    return _load(given.flags | {"demo": "true"})

@@ -3,11 +3,13 @@
 Later wins, setting by setting (lists and tables are replaced, never joined):
 
 1. the packaged ``settings.toml``
-2. ``settings.toml``, then ``.secrets.toml``, in the user's configuration folder
-3. the file named by ``--config`` or ``PROXMOX_MCP_CONFIG``
-4. the environment: ``PROXMOX_<NAME>`` (the names of the reference system), then
+2. one family of variables of another program (Ansible, Terraform, ...), address and login as a
+   whole, and only where no place below gives either: see ``families``
+3. ``settings.toml``, then ``.secrets.toml``, in the user's configuration folder
+4. the file named by ``--config`` or ``PROXMOX_MCP_CONFIG``
+5. the environment: ``PROXMOX_<NAME>`` (the names of the reference system), then
    ``PROXMOX_MCP_<NAME>``
-5. command-line flags
+6. command-line flags
 
 Within each file ``[default]`` comes first and the profile's own table after it.
 

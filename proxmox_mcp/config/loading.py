@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from platformdirs import user_config_dir
 from pydantic import BaseModel, ValidationError
 
-from proxmox_mcp.config import environment, files, keychain, privacy
+from proxmox_mcp.config import environment, families, files, keychain, privacy
 from proxmox_mcp.config.layers import STAND_IN, Given, Layer, lay, spread_layer, strays
 from proxmox_mcp.config.names import (
     CHOOSERS,
@@ -54,6 +54,7 @@ def load(
     folder = config_folder or Path(user_config_dir("proxmox-mcp", appauthor=False))
     environ = os.environ if environ is None else environ
     draft = _gather(environment.read(environ, flags), folder, privacy.mounts(environ))
+    _take_family(draft, environ)
     connection = None if _is_demo(draft) else _connection(draft, folder)
     limits = _build(Limits, draft) or Limits()
     log = _build(LogSettings, draft, prefix=LOG_PREFIX) or LogSettings()
@@ -88,6 +89,7 @@ class _Draft:
     problems: list[Problem]
     unset: Mapping[str, str]
     warnings: tuple[str, ...]
+    notes: tuple[Problem, ...] = ()  # on logins that were found and must not be used
 
 
 def _sources(places: Mapping[str, str]) -> dict[str, str]:
@@ -126,6 +128,22 @@ def _gather(texts: environment.Texts, folder: Path, mounts: tuple[Path, ...]) ->
     )
 
 
+def _take_family(draft: _Draft, environ: Mapping[str, str]) -> None:
+    """Take another program's variables, where nobody has given a host or a login otherwise."""
+    if _is_blind(draft.problems):
+        return
+    draft.layers = families.without_shared(draft.layers, environ)
+    draft.held = lay(draft.layers)
+    choice = families.choose(environ, draft.held)
+    draft.notes = choice.notes
+    if choice.found is not None:
+        parts, problems = spread_layer(choice.found.layer)
+        draft.problems += [*choice.found.problems, *problems]
+        draft.layers = families.laid(draft.layers, parts)
+        draft.held = lay(draft.layers)
+    draft.places |= {setting: given.place for setting, given in draft.held.items()}
+
+
 def _is_blind(problems: Iterable[Problem]) -> bool:
     """Whether a file or profile could not be read, so that what seems missing may stand there."""
     return any(problem.setting in CHOOSERS for problem in problems)
@@ -161,7 +179,7 @@ def _is_demo(draft: _Draft) -> bool:
 
 def _connection(draft: _Draft, folder: Path) -> Connection | None:
     if not draft.problems and not any(setting in draft.held for setting in LOGIN):
-        raise NoCredentials(_how_to_log_in(folder, draft.unset))
+        raise NoCredentials(_how_to_log_in(folder, draft))
     blind = _is_blind(draft.problems)
     lacking = keychain.lacking(draft.held)
     if lacking:
@@ -179,6 +197,7 @@ def _connection(draft: _Draft, folder: Path) -> Connection | None:
             for name in (*LOGIN, *EXTRA)
             if name in draft.unset and SECRET_FILES.get(name, name) not in draft.held
         ]
+        draft.problems += draft.notes
     return connection
 
 
@@ -215,9 +234,11 @@ def _build(model: type[_Model], draft: _Draft, *, prefix: str = "") -> _Model | 
         return None
 
 
-def _how_to_log_in(folder: Path, unset: Mapping[str, str]) -> list[str]:
+def _how_to_log_in(folder: Path, draft: _Draft) -> list[str]:
     return [
-        *(f"note: {unset[name]}" for name in (*LOGIN, *EXTRA) if name in unset),
+        *(f"note: {draft.unset[name]}" for name in (*LOGIN, *EXTRA) if name in draft.unset),
+        *(f"note: {note}" for note in draft.notes),
+        "with what other programs on this machine know, step by step: proxmox-mcp init",
         "in the environment: PROXMOX_HOST, PROXMOX_USER, PROXMOX_TOKEN_NAME, PROXMOX_TOKEN_VALUE",
         f"or in {folder / '.secrets.toml'}, under [default]: host, user, token_name, token_value",
         "or in a file of your own: proxmox-mcp --config /path/to/settings.toml",

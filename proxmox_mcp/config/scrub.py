@@ -7,6 +7,7 @@ was started with. A secret in a file or in the keyring never stands there.
 from collections.abc import MutableMapping
 from typing import Final
 
+from proxmox_mcp.config import families
 from proxmox_mcp.config.environment import setting_of
 from proxmox_mcp.pve.connection import SECRETS, Connection
 
@@ -19,5 +20,5 @@ _CARRIERS: Final = frozenset(SECRETS) | {
 def scrub(environ: MutableMapping[str, str]) -> None:
     """Remove every variable that the configuration would read a secret from, by any name."""
     for name in list(environ):
-        if setting_of(name) in _CARRIERS:
+        if setting_of(name) in _CARRIERS or name in families.CARRIERS:
             del environ[name]
