@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from proxmox_mcp import simulator
-from proxmox_mcp.toolkit.bind import bind
+from proxmox_mcp.toolkit.bind import bind, taken
 from proxmox_mcp.toolkit.declare import ToolSpec
 
 BACKUP = "backup-storage:backup/vzdump-qemu-100-2025_11_06-14_30_00.vma.zst"
@@ -42,7 +42,7 @@ BESIDES: dict[str, dict[str, Any]] = {
 
 def likely(spec: ToolSpec, upid: str) -> dict[str, Any]:
     """Arguments with which a tool gets past its own checks, as far as they can be guessed."""
-    schema = bind(spec).parameters
+    schema = bind(spec).parameters | {"properties": taken(bind(spec).fn_metadata.arg_model)}
     required = schema.get("required", [])
     values = LIKELY | {"upid": upid}
     arguments = {

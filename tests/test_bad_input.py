@@ -48,7 +48,7 @@ BAD_GUESTS: list[Any] = [
 
 CASES: list[tuple[str, dict[str, Any], str]] = [
     *((STATUS, {"vmid": vmid}, NO_GUEST) for vmid in BAD_GUESTS),
-    (STATUS, {}, "vmid is missing (Guest id or name, e.g. 105 or web-01)"),
+    (STATUS, {}, "vmid is missing (Guest id or name)"),
     (STATUS, {"vmid": 100, "node": 5}, "node must be text"),
     (STATUS, {"vmid": 100, "type": "kvm"}, "type must be one of: 'qemu' or 'lxc'"),
     (STATUS, {"vmid": 100, "force": True}, 'has no argument "force"; it takes: node, type, vmid'),

@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 TOOLS_HEAD = """\
 Every tool, by toolset. *Needs* is what the token needs on Proxmox; *sends* is every change that the
-tool may send, and no other leaves.
+tool may send, and no other leaves. Where a tool takes `vmid`, it takes `node` and `type` as well,
+and checks them; nobody needs to give them.
 """
 SETTINGS_HEAD = """\
 The file [settings.toml](../settings.toml) holds all of them with their defaults. Each is also an

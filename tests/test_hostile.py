@@ -23,7 +23,7 @@ from proxmox_mcp import simulator
 from proxmox_mcp.pve.connection import Limits
 from proxmox_mcp.simulator import Answer, Request, routing
 from proxmox_mcp.simulator.endpoints import ENDPOINTS
-from proxmox_mcp.toolkit.bind import bind
+from proxmox_mcp.toolkit.bind import bind, taken
 from proxmox_mcp.toolkit.declare import ToolSpec
 from proxmox_mcp.toolkit.text import clean
 from proxmox_mcp.tools import TOOLS
@@ -277,7 +277,7 @@ def holds_text(about: dict[str, Any]) -> bool:
 PARAMETERS = [
     pytest.param(spec, name, id=f"{spec.name}-{name}")
     for spec in TOOLS
-    for name, about in bind(spec).parameters["properties"].items()
+    for name, about in taken(bind(spec).fn_metadata.arg_model).items()
     if holds_text(about)
 ]
 
@@ -289,7 +289,7 @@ async def test_no_text_makes_a_tool_send_what_is_not_its_own(
     spec: ToolSpec, name: str, data: st.DataObject
 ) -> None:
     cluster, upid = prepared()
-    value = data.draw(hostile(bind(spec).parameters["properties"][name]))
+    value = data.draw(hostile(taken(bind(spec).fn_metadata.arg_model)[name]))
 
     result = await called(cluster, spec.name, likely(spec, upid) | {name: value})
 

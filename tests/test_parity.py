@@ -22,7 +22,7 @@ from proxmox_mcp.simulator import Cluster, Request
 from proxmox_mcp.simulator.seed import SAMPLE_BACKUP
 from proxmox_mcp.simulator.state import Snapshot, Volume
 from proxmox_mcp.simulator.vzdump import Job
-from proxmox_mcp.toolkit.bind import bind, checked
+from proxmox_mcp.toolkit.bind import bind, checked, taken
 from proxmox_mcp.toolkit.schema import snake
 from proxmox_mcp.tools import TOOLS
 from tests import pve_schema
@@ -820,7 +820,9 @@ def test_each_argument_is_taken_with_each_of_its_choices(tool: str) -> None:
 
 @every_fact
 def test_an_argument_left_out_means_what_it_meant(tool: str) -> None:
-    properties = bind(next(spec for spec in TOOLS if spec.name == tool)).parameters["properties"]
+    properties = taken(
+        bind(next(spec for spec in TOOLS if spec.name == tool)).fn_metadata.arg_model
+    )
     for name, words in FACTS["tools"][tool]["optional"].items():
         default = choices(words)[1]
         # The reference took a guest for a VM unless told otherwise; here its kind is looked up, so

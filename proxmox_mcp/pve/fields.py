@@ -13,7 +13,7 @@ the place before a final newline.
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema
 
 Kind = Literal["qemu", "lxc"]
 """``qemu`` is a virtual machine, ``lxc`` a container; both are path segments of the API."""
@@ -67,16 +67,20 @@ def _guest_ref(value: object) -> int | str:
 GuestRef = Annotated[
     int | str,
     BeforeValidator(_guest_ref),
-    WithJsonSchema(
-        {
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
-            "description": "Guest id or name, e.g. 105 or web-01.",
-        }
-    ),
+    # A number is taken as well; one type is what every client's engine reads, and a third as long.
+    WithJsonSchema({"type": "string", "description": "Guest id or name."}),
 ]
 
-AtNode = Annotated[NodeName | None, Field(description="Node name, e.g. pve1; checked if given.")]
-OfKind = Annotated[Kind | None, Field(description="VM or container; checked if given.")]
+UNLISTED = "unlisted"
+"""The mark of a parameter that is taken and not listed: no caller needs it who reads the list."""
+
+_UNLISTED: dict[str, JsonValue] = {UNLISTED: True}
+AtNode = Annotated[
+    NodeName | None, Field(description="Its node; checked if given.", json_schema_extra=_UNLISTED)
+]
+OfKind = Annotated[
+    Kind | None, Field(description="Its kind; checked if given.", json_schema_extra=_UNLISTED)
+]
 
 SnapName = Annotated[
     str,
@@ -107,5 +111,5 @@ Archive = Annotated[
 
 Wait = Annotated[
     int,
-    Field(ge=0, le=3600, description="Seconds to wait for the task to end; 0 returns at once."),
+    Field(ge=0, le=3600, description="Seconds to wait."),
 ]

@@ -31,7 +31,7 @@ _FORM = re.compile(
 """A path segment, so narrower than Proxmox's own form, which allows ``/ ? # %`` in id and user."""
 
 POLL_SECONDS = (0.5, 3.0)
-"""The first pause between two looks at a task, and the longest; each is half as long again."""
+"""The first pause before a look at a task, and the longest; each is twice the one before."""
 
 LOOKS_LOST = 20
 """So many looks in a row may fail, about a minute, before a wait is given up; the task goes on."""
@@ -174,7 +174,9 @@ async def start_if_any(pve: Pve, verb: Verb, /, **params: Any) -> Upid | None:
     return upid
 
 
-async def follow(pve: Pve, upid: Upid, wait: float, *, log: bool = False) -> TaskEnd:
+async def follow(
+    pve: Pve, upid: Upid, wait: float, *, log: bool = False, fresh: bool = False
+) -> TaskEnd:
     """Wait for a task to end, at most *wait* seconds, and tell whoever listens how far it is.
 
     A look that fails for a passing reason is no news: the task goes on, so the wait does too. A
@@ -185,12 +187,15 @@ async def follow(pve: Pve, upid: Upid, wait: float, *, log: bool = False) -> Tas
         upid: Which task.
         wait: How many seconds at most; 0 looks once.
         log: Whether the log's last lines are wanted even where all went well.
+        fresh: Whether it was started just now, so that a look before the first pause is too early.
 
     Raises:
         ProxmoxError: The task cannot be asked about. How it ended is in what is returned.
     """
     watch = _Watch(pve, upid, wait)
     end = TaskEnd(upid, "running", {})
+    if fresh and wait:
+        await watch.pause()
     while True:
         status = await watch.look()
         end.state, end.status = judge(status), status or end.status
@@ -224,7 +229,7 @@ async def finish(pve: Pve, upid: Upid, wait: float) -> TaskEnd:
         TaskFailed: The task ended badly; with the last lines of its log.
         ProxmoxError: The task cannot be asked about.
     """
-    end = await follow(pve, upid, wait)
+    end = await follow(pve, upid, wait, fresh=True)
     if end.state == "failed":
         said = str(end.status.get("exitstatus", "no reason given"))
         lines = [line for line in end.lines if not line.startswith("TASK ERROR")]
@@ -280,7 +285,7 @@ class _Watch:
         if self.pve.report:
             await self._tell(self.pve.report, words)
         await anyio.sleep(min(self._pause, max(0.0, self._wait - self.elapsed)))
-        self._pause = min(self._pause * 1.5, self._longest)
+        self._pause = min(self._pause * 2, self._longest)
 
     async def _tell(self, report: Report, words: str | None) -> None:
         await self.log.more()

@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from proxmox_mcp.pve.fields import UNLISTED
+
 
 def slim(node: Any, *, names: bool = False) -> Any:
     """Drop pydantic's titles, and turn ``X | None = None`` into an optional X.
@@ -30,17 +32,28 @@ def slim(node: Any, *, names: bool = False) -> Any:
     return out if names else _without_null(out)
 
 
-UNSAID = ("pattern", "maxLength", "minLength")
+UNSAID = ("pattern", "maxLength", "minLength", "minimum", "maximum", "minItems", "maxItems")
 """Checked here, and dull reading for a model: the description says it in words."""
 
 
 def parameters(schema: dict[str, Any]) -> dict[str, Any]:
-    """Make the schema of a tool's parameters: slim, closed, without what only a checker reads."""
+    """Make the schema of a tool's parameters: slim, without what only a checker reads.
+
+    What is ``UNLISTED`` is left out: node and type of a guest are taken for whoever has them, and
+    every guest is found without. So the schema does not say that there are no others; the server
+    refuses those that it does not know, and says which it does.
+    """
     slimmed: dict[str, Any] = slim(schema)
     for each in slimmed.get("properties", {}).values():
         for word in UNSAID:
             each.pop(word, None)
-    return slimmed | {"additionalProperties": False}
+        if each.get("default") is False:  # what a flag is that nobody has set
+            del each["default"]
+    listed = slimmed.get("properties", {})
+    slimmed["properties"] = {
+        name: each for name, each in listed.items() if not each.pop(UNLISTED, False)
+    }
+    return slimmed
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
