@@ -1,4 +1,4 @@
-"""Assembly: settings become a server that offers tools on one cluster.
+"""Assembly: settings become a server that offers tools, resources and prompts on one cluster.
 
 Nothing is decided here that a tool or a setting could say for itself, and nothing is sent: the
 first call opens the connection.
@@ -7,19 +7,46 @@ first call opens the connection.
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import anyio
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
-from mcp.types import CallToolResult, InputRequiredResult
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
+from mcp.shared.exceptions import MCPError
+from mcp.types import (
+    INVALID_PARAMS,
+    CallToolResult,
+    CompleteRequestParams,
+    CompleteResult,
+    GetPromptResult,
+    InputRequiredResult,
+    Prompt,
+    PromptReference,
+    Resource,
+    ResourceTemplate,
+    SubscribeRequestParams,
+    SubscriptionsListenRequestParams,
+    SubscriptionsListenResult,
+    UnsubscribeRequestParams,
+)
 
 from proxmox_mcp import __version__
 from proxmox_mcp.config import ConfigError, Settings
+from proxmox_mcp.prompts import PROMPTS
+from proxmox_mcp.prompts.declare import Booklet
 from proxmox_mcp.pve.bridge import Bridge
 from proxmox_mcp.pve.connection import Connection
 from proxmox_mcp.pve.guard import Cluster
 from proxmox_mcp.redaction import Redactor
+from proxmox_mcp.resources import RESOURCES, subscriptions
+from proxmox_mcp.resources.completion import complete
+from proxmox_mcp.resources.shelf import Shelf
+from proxmox_mcp.resources.subscriptions import Running, Watcher
 from proxmox_mcp.toolkit.audit import Trail
 from proxmox_mcp.toolkit.bind import State, bind, checked, log_call
 from proxmox_mcp.toolkit.declare import ToolSpec
@@ -27,6 +54,7 @@ from proxmox_mcp.toolkit.overseer import Watch
 from proxmox_mcp.tools import TOOLS
 
 if TYPE_CHECKING:
+    from pydantic import AnyUrl
     from requests.adapters import BaseAdapter
 
 log = logging.getLogger(__name__)
@@ -57,12 +85,17 @@ class ProxmoxServer(MCPServer[State]):
 
     Attributes:
         withheld: Why each tool that exists is not offered.
+        shelf: The resources on offer.
+        booklet: The prompts on offer.
+        bus: Where it is said that a resource has changed.
     """
 
     def __init__(
         self,
         specs: Iterable[ToolSpec],
         withheld: dict[str, str],
+        shelf: Shelf,
+        booklet: Booklet,
         *,
         strict: bool = False,
         prompting: bool = False,
@@ -76,7 +109,15 @@ class ProxmoxServer(MCPServer[State]):
             raise ValueError(f"declared twice: {', '.join(sorted(twice))}")
         self.withheld = withheld
         self._by_name = {tool.name: tool for tool in tools}
-        super().__init__(tools=tools, **options)
+        self.shelf, self.booklet = shelf, booklet
+        self.bus = InMemorySubscriptionBus()
+        super().__init__(tools=tools, subscriptions=self.bus, **options)
+        serve = self._lowlevel_server.add_request_handler
+        serve("completion/complete", CompleteRequestParams, self._complete)
+        serve("resources/subscribe", SubscribeRequestParams, subscriptions.subscribe)
+        serve("resources/unsubscribe", UnsubscribeRequestParams, subscriptions.unsubscribe)
+        listen = partial(_listen, ListenHandler(self.bus))
+        serve("subscriptions/listen", SubscriptionsListenRequestParams, listen)
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[State, Any] | None = None
@@ -110,6 +151,14 @@ class ProxmoxServer(MCPServer[State]):
             # The SDK puts a prefix before our own words, which begin with what matters.
             cause = error.__cause__
             raise (cause if isinstance(cause, ToolError) else error) from None
+        finally:
+            if context and self._changes(name) and not named.get("dry_run"):
+                running: Any = context.request_context.lifespan_context
+                await running.watcher.changed(named)
+
+    def _changes(self, name: str) -> bool:
+        hints = self._by_name[name].annotations
+        return hints is not None and not hints.read_only_hint
 
     def _offered(self, name: str) -> Tool:
         if name in self.withheld:
@@ -119,6 +168,75 @@ class ProxmoxServer(MCPServer[State]):
                 f"There is no tool of this name. There are: {', '.join(self._by_name)}."
             )
         return self._by_name[name]
+
+    # --- resources and prompts -----------------------------------------------------------------
+
+    async def list_resources(self) -> list[Resource]:
+        """List the resources whose URI names one thing."""
+        return self.shelf.listed()
+
+    async def list_resource_templates(self) -> list[ResourceTemplate]:
+        """List the resources whose URI has a place for an id or a name."""
+        return self.shelf.templates()
+
+    async def read_resource(
+        self, uri: "AnyUrl | str", context: Context[State, Any] | None = None
+    ) -> list[ReadResourceContents]:
+        """Read a resource, all kinds of which have the running server at hand.
+
+        Raises:
+            ResourceError: It cannot be read, or there is none.
+        """
+        return await self.shelf.read(str(uri), _state(context))
+
+    async def list_prompts(self) -> list[Prompt]:
+        """List the prompts."""
+        return self.booklet.listed()
+
+    async def get_prompt(
+        self,
+        name: str,
+        arguments: dict[str, Any] | None = None,
+        context: Context[State, Any] | None = None,
+    ) -> GetPromptResult:
+        """Gather a prompt's facts.
+
+        Raises:
+            MCPError: There is no such prompt, or it has nothing to tell.
+        """
+        return await self.booklet.get(name, arguments or {}, _state(context))
+
+    async def _complete(
+        self, ctx: ServerRequestContext[State], params: CompleteRequestParams
+    ) -> CompleteResult:
+        ref, argument = params.ref, params.argument
+        named = ref.name if isinstance(ref, PromptReference) else ref.uri
+        known = {spec.uri: spec.variables for spec in self.shelf.offered} | {
+            name: spec.takes for name, spec in self.booklet.offered.items()
+        }
+        if argument.name not in known.get(named, ()):
+            raise MCPError(INVALID_PARAMS, "No prompt or resource on offer takes this argument.")
+        state = ctx.lifespan_context
+        return CompleteResult(completion=await complete(argument.name, argument.value, state))
+
+
+async def _listen(
+    stream: ListenHandler,
+    ctx: ServerRequestContext[Running],
+    params: SubscriptionsListenRequestParams,
+) -> SubscriptionsListenResult:
+    """Serve ``subscriptions/listen``, and watch what it names while it is open."""
+    async with ctx.lifespan_context.watcher.published(
+        params.notifications.resource_subscriptions or ()
+    ):
+        return await stream(ctx, params)
+
+
+def _state(context: Context[State, Any] | None) -> State:
+    if context is None:
+        raise ValueError("there is no running server to ask")
+    state: State = context.request_context.lifespan_context
+    return state
 
 
 def build(settings: Settings, *, adapter: "BaseAdapter | None" = None) -> ProxmoxServer:
@@ -141,11 +259,18 @@ def build(settings: Settings, *, adapter: "BaseAdapter | None" = None) -> Proxmo
     async def lifespan(_: MCPServer[State]) -> AsyncIterator[State]:
         cluster = cluster_of(settings, adapter)
         notices = [DEMO_NOTICE] * settings.demo + [DRY_NOTICE] * policy.dry_run
-        yield State(cluster, " ".join(notices) or None, _watch(settings, cluster))
+        said, watch = " ".join(notices) or None, _watch(settings, cluster)
+        watcher = Watcher(assembled.shelf, cluster, assembled.bus)
+        async with anyio.create_task_group() as group:
+            group.start_soon(watcher.run)
+            yield Running(cluster, said, watch, watcher=watcher)
+            group.cancel_scope.cancel()
 
-    return ProxmoxServer(
+    assembled = ProxmoxServer(
         offered,
         withheld,
+        Shelf(RESOURCES, policy),
+        Booklet(PROMPTS, policy),
         strict=policy.confirm == "strict",
         prompting=policy.client_prompts,
         name="proxmox",
@@ -154,6 +279,7 @@ def build(settings: Settings, *, adapter: "BaseAdapter | None" = None) -> Proxmo
         instructions=INSTRUCTIONS,
         lifespan=lifespan,
     )
+    return assembled
 
 
 def cluster_of(settings: Settings, adapter: "BaseAdapter | None" = None) -> Cluster:

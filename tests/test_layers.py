@@ -10,9 +10,20 @@ PACKAGE = Path(__file__).resolve().parents[1] / "proxmox_mcp"
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {"server", "config", "logs", "tools", "toolkit", "pve"},
-    "server": {"config", "tools", "toolkit", "pve", "redaction", "simulator"},
+    "server": {
+        "config",
+        "resources",
+        "prompts",
+        "tools",
+        "toolkit",
+        "pve",
+        "redaction",
+        "simulator",
+    },
     "config": {"logs", "toolkit", "pve"},  # its value is made of the values that those layers want
     "logs": {"redaction"},
+    "resources": {"tools", "toolkit", "pve"},
+    "prompts": {"tools", "toolkit", "pve"},
     "tools": {"toolkit", "pve"},
     "toolkit": {"pve", "redaction"},
     "pve": set(),

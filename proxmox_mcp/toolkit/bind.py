@@ -49,7 +49,7 @@ DRY_RUN = inspect.Parameter(
     "dry_run",
     inspect.Parameter.KEYWORD_ONLY,
     default=False,
-    annotation=Annotated[bool, Field(description="Check all, send nothing, tell what would be.")],
+    annotation=Annotated[bool, Field(description="Only tell what it would do.")],
 )
 CONFIRM = inspect.Parameter(
     "confirm",
@@ -181,13 +181,21 @@ def _caller(spec: ToolSpec, returns: Any) -> Any:
     return call
 
 
+@functools.cache
+def taken(arguments: type[BaseModel]) -> dict[str, Any]:
+    """Return all parameters that a tool takes, those included that its schema does not list."""
+    schema: dict[str, Any] = slim(arguments.model_json_schema(by_alias=True))
+    properties: dict[str, Any] = schema.get("properties", {})
+    return properties
+
+
 def checked(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Accept arguments in either spelling, and refuse bad ones in one sentence.
 
     Raises:
         ToolError: Something is wrong with them; nothing was sent.
     """
-    properties = tool.parameters.get("properties", {})
+    properties = taken(tool.fn_metadata.arg_model)
     try:
         named = renamed(arguments, properties)
         tool.fn_metadata.validate_arguments(named)
