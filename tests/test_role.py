@@ -41,15 +41,24 @@ def settings(**policy: Any) -> Settings:
 
 
 @pytest.mark.parametrize(("version", "named"), CASES)
-async def test_the_role_makes_every_tool_on_offer_work_in_full_and_no_privilege_can_be_spared(
-    version: str, named: str
-) -> None:
+async def test_the_role_makes_every_tool_on_offer_work_in_full(version: str, named: str) -> None:
     policy = Policy(**POLICIES[named])
     offered = [each for each in FULL if policy.withholds(SPECS[each.tool]) is None]
     wanted = role.privileges(settings(**POLICIES[named]), float(version)).keys()
     full = await answers(version, everything(version), offered)
 
     assert await answers(version, {"/": wanted}, offered) == full
+
+
+@pytest.mark.parametrize(
+    ("version", "named"),
+    [("9.0", "elevated"), ("9.0", "read-only"), ("9.0", "only rollback"), ("8.4", "agent")],
+)
+async def test_no_privilege_of_the_role_can_be_spared(version: str, named: str) -> None:
+    policy = Policy(**POLICIES[named])
+    offered = [each for each in FULL if policy.withholds(SPECS[each.tool]) is None]
+    wanted = role.privileges(settings(**POLICIES[named]), float(version)).keys()
+    full = await answers(version, everything(version), offered)
     spared = []
     for left_out in wanted:
         async with staged(version, {"/": wanted - {left_out}}) as stage:

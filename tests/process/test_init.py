@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from proxmox_mcp import simulator
+from proxmox_mcp.config import load
 from tests.process.server_process import (
     BOUND,
     NOTHING,
@@ -137,6 +138,14 @@ def the_server_works(home: Path, *words: str) -> None:
         result = server.call("proxmox_get_vms")
     assert not result.get("isError")
     assert result["structuredContent"]["guests"]
+
+
+def the_files_lead_to(home: Path, port: str) -> None:
+    """Read them as a server does, whose environment says nothing."""
+    connection = load(environ={}, config_folder=folder_of(home)).connection
+    assert connection is not None
+    assert connection.port == int(port)
+    assert SECRET in connection.secrets
 
 
 def files_of(home: Path) -> dict[str, bytes]:
@@ -278,7 +287,7 @@ def test_a_file_of_another_program_becomes_settings(home: Path, port: str, name:
         assert SECRET not in somebody.screen
 
     path.unlink()
-    the_server_works(home)
+    the_files_lead_to(home, port)
 
 
 def test_the_exporters_file_is_found_and_only_its_host_is_asked_for(home: Path, port: str) -> None:
