@@ -66,6 +66,8 @@ Runs a Proxmox VE cluster: virtual machines (qemu) and containers (lxc).
 - vmid takes a guest's id or name; leave node and type out, they are found, and refused if wrong.
 - A change waits for its task (wait, in seconds) and says how it ended; one call is the whole job. \
 state "running" is not finished: go on with proxmox_task_status. "already": nothing was sent.
+- Not sure? dry_run=true on any change tells what would be sent, and sends nothing. What loses \
+something is confirmed by a person; "not confirmed" means: do not try another way.
 - Before a risky change: proxmox_snapshot_create or proxmox_backup_create; back: \
 proxmox_snapshot_rollback, proxmox_backup_restore. Before moving: proxmox_vm_migrate_check.
 - What was done, and why it failed: proxmox_task_list, proxmox_task_log.

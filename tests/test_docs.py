@@ -124,3 +124,15 @@ def test_the_reference_of_settings_has_every_setting() -> None:
     page = settings_page()
 
     assert [name for name in names.SETTINGS if f"| `{name}` |" not in page] == []
+
+
+def test_every_message_that_the_troubleshooting_page_quotes_is_one_that_is_said() -> None:
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    code = "".join(
+        path.read_text(encoding="utf-8") for path in sorted((ROOT / "proxmox_mcp").rglob("*.py"))
+    )
+    said = re.sub(r"\s+", " ", re.sub(r'"\s*\n\s*f?"', "", code)).lower()
+    quoted = re.findall(r'\*\*"([^"]+)"\*\*', page)
+
+    assert len(quoted) >= 20
+    assert [words for words in quoted if re.sub(r"\s+", " ", words).lower() not in said] == []
