@@ -58,6 +58,11 @@ class Assistant:
             if stream:
                 stream.close()
 
+    @property
+    def pid(self) -> int:
+        """The process id of the server."""
+        return self._process.pid
+
     def ask(self, method: str, params: Mapping[str, Any] | None = None) -> Future[dict[str, Any]]:
         """Send a request; its answer comes in time, or not."""
         answer: Future[dict[str, Any]] = Future()
