@@ -5,6 +5,7 @@ over the other's files. So what is imported here first is little, and when it tu
 ours, that is said in place of a traceback.
 """
 
+import gc
 import sys
 
 OURS = "proxmoxer-mcp"
@@ -13,6 +14,9 @@ BROKEN = 2
 
 def main() -> int:
     """Run the command line and return its exit code."""
+    # What is imported stays until the end: looking through it again and again for what could go
+    # takes a seventh of the start. Whoever stays for long switches the collector on again.
+    gc.disable()
     try:
         from proxmox_mcp.cli.wire import stdout_diverted  # noqa: PLC0415 - may be another's
 

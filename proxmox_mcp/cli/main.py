@@ -9,6 +9,7 @@ completes a word has no second to wait for it.
 """
 
 import argparse
+import gc
 import io
 import logging
 import sys
@@ -62,6 +63,8 @@ def run(argv: Sequence[str], out: io.TextIOWrapper) -> int:
     given.flags = {name: value for name, value in flags.items() if value is not None}
     from proxmox_mcp.config import ConfigError  # noqa: PLC0415
 
+    if given.command is not _serve:  # it does so itself, once it is assembled
+        gc.enable()
     try:
         return int(given.command(given, out))
     except ConfigError as error:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import anyio
 from pydantic import Field
 
-from proxmox_mcp.prompts.crowd import row_of
+from proxmox_mcp.prompts.crowd import 
 from proxmox_mcp.prompts.declare import prompt
 from proxmox_mcp.prompts.look import Look, instead_of, part, told
 from proxmox_mcp.pve import stores
@@ -18,7 +18,7 @@ from proxmox_mcp.toolkit.results import Number, Result, Row, gib, readable
 from proxmox_mcp.toolkit.text import Line
 from proxmox_mcp.toolkit.time import taken
 from proxmox_mcp.tools.backups import SEEING, proxmox_backup_list
-from proxmox_mcp.tools.guests import GuestRow, proxmox_get_vms
+from proxmox_mcp.tools.guests import GuestRow, proxmox_get_vms, row_of
 
 DAY = 86_400
 SHOWN = 25

@@ -15,7 +15,7 @@ from proxmox_mcp.prompts.look import instead_of
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.toolkit.results import Number, Result, Row, gib, readable, short
 from proxmox_mcp.toolkit.text import Line
-from proxmox_mcp.tools.guests import NO_GUESTS, GuestRow, proxmox_get_vms
+from proxmox_mcp.tools.guests import NO_GUESTS, GuestRow, proxmox_get_vms, row_of
 
 STAND_OUT = 15
 
@@ -75,19 +75,3 @@ def _given(rows: Iterable[dict[str, Any]]) -> dict[str, Given]:
         )
         for node, here in running.items()
     }
-
-
-def row_of(row: dict[str, Any]) -> GuestRow:
-    """Put one entry of the cluster's list into form."""
-    return GuestRow(
-        vmid=row["vmid"],
-        name=row.get("name"),
-        type=row["type"],
-        node=row["node"],
-        status=row.get("status", "unknown"),
-        cpus=short(row.get("maxcpu")),
-        memory_gib=gib(row.get("maxmem")),
-        tags=row.get("tags") or None,
-        lock=row.get("lock"),
-        template=True if row.get("template") else None,
-    )

@@ -21,6 +21,8 @@ class Listing(list[Any]):
     """A list that also knows how many there are in all: Proxmox says so beside ``data``."""
 
     total: int | None = None
+    index: Any = None
+    """What somebody has made of it to find entries by, kept as long as the list itself."""
 
 
 class Record(dict[str, Any]):

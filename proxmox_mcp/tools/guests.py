@@ -1,6 +1,8 @@
 """Virtual machines and containers: which there are, and how one is doing."""
 
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -41,9 +43,7 @@ class GuestRow(Row):
     type: Kind
     node: Line
     status: Line
-    cpus: Number | None = None
     memory_gib: Number | None = None
-    uptime_h: Number | None = None
     tags: Line | None = None
     pool: Line | None = None
     lock: Line | None = None
@@ -84,27 +84,34 @@ async def proxmox_get_vms(
     proxmox_get_vm_status is live.
     """
     after = position(cursor, int)
-    rows, odd = readable(
-        await pve.rows(pve.cluster_api.resources.get, type="vm"), "vmid", "type", "node"
-    )
+    rows = await pve.rows(pve.cluster_api.resources.get, type="vm")
     wanted = {"node": node, "type": None if type == "all" else type, "status": status, "pool": pool}
 
-    def found() -> list[dict[str, Any]]:
-        return [
-            row
-            for row in rows
-            if all(row.get(key) == value for key, value in wanted.items() if value is not None)
+    def fits(row: dict[str, Any]) -> bool:
+        return (
+            all(row.get(key) == value for key, value in wanted.items() if value is not None)
             and (name is None or fnmatchcase(row.get("name", "").lower(), name.lower()))
             and (tag is None or tag.lower() in _tags(row))
-        ]
+        )
 
-    matching = await pve.aside(found)
+    return await pve.aside(partial(_page, rows, fits, limit, after))
+
+
+def _page(
+    rows: list[dict[str, Any]],
+    fits: Callable[[dict[str, Any]], bool],
+    limit: int,
+    after: Sequence[Any] | None,
+) -> Guests:
+    """Cut a page out of the whole list; of thousands it takes so long that others would wait."""
+    known, odd = readable(rows, "vmid", "type", "node")
+    matching = [row for row in known if fits(row)]
     shown, more = paged(matching, lambda row: [row["vmid"]], limit, after)
     return Guests(
         total=len(matching),
         next_cursor=more,
-        guests=[_row(row) for row in shown],
-        notice=odd or (None if rows else NO_GUESTS),
+        guests=[row_of(row) for row in shown],
+        notice=odd or (None if known else NO_GUESTS),
     )
 
 
@@ -113,17 +120,15 @@ def _tags(row: dict[str, Any]) -> list[str]:
     return str(row.get("tags", "")).lower().replace(",", ";").split(";")
 
 
-def _row(row: dict[str, Any]) -> GuestRow:
-    uptime = row.get("uptime")
+def row_of(row: dict[str, Any]) -> GuestRow:
+    """Put one entry of the cluster's list into form."""
     return GuestRow(
         vmid=row["vmid"],
         name=row.get("name"),
         type=row["type"],
         node=row["node"],
         status=row.get("status", "unknown"),
-        cpus=short(row.get("maxcpu")),
         memory_gib=gib(row.get("maxmem")),
-        uptime_h=short(uptime / 3600) if uptime else None,
         tags=row.get("tags") or None,
         pool=row.get("pool"),
         lock=row.get("lock"),
