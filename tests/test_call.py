@@ -379,7 +379,7 @@ def test_an_answer_for_people_is_a_table(shell: Shell) -> None:
         "total: 2",
         "",
         "guests:",
-        "  vmid  name   type  node  status   memory_gib  tags",
+        "  vmid  name   type  node  status   mem_gib  tags",
     ]
     assert "There is more: add cursor=" in shell.stdout
     assert shell.stderr == ""

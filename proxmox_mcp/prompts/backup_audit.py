@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import anyio
 from pydantic import Field
 
-from proxmox_mcp.prompts.crowd import 
 from proxmox_mcp.prompts.declare import prompt
 from proxmox_mcp.prompts.look import Look, instead_of, part, told
 from proxmox_mcp.pve import stores

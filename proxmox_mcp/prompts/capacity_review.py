@@ -85,5 +85,5 @@ def without_largest(nodes: dict[str, Any]) -> list[str]:
 
 def largest(guests: dict[str, Any]) -> list[str]:
     """Tell of the guests that were given most memory."""
-    fields = ("vmid", "name", "node", "status", "memory_gib")
+    fields = ("vmid", "name", "node", "status", "mem_gib")
     return [told(row, *fields) for row in guests["largest"]] or ["none"]

@@ -43,7 +43,7 @@ class GuestRow(Row):
     type: Kind
     node: Line
     status: Line
-    memory_gib: Number | None = None
+    mem_gib: Number | None = None
     tags: Line | None = None
     pool: Line | None = None
     lock: Line | None = None
@@ -128,7 +128,7 @@ def row_of(row: dict[str, Any]) -> GuestRow:
         type=row["type"],
         node=row["node"],
         status=row.get("status", "unknown"),
-        memory_gib=gib(row.get("maxmem")),
+        mem_gib=gib(row.get("maxmem")),
         tags=row.get("tags") or None,
         pool=row.get("pool"),
         lock=row.get("lock"),

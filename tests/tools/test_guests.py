@@ -33,7 +33,7 @@ async def test_virtual_machines_and_containers_are_in_one_list(
         "type": "qemu",
         "node": "pve1",
         "status": "running",
-        "memory_gib": 4,
+        "mem_gib": 4,
         "tags": "prod;web",
         "pool": "production",
     }
