@@ -70,7 +70,10 @@ def run(argv: Sequence[str], out: io.TextIOWrapper) -> int:
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return BAD_SETTINGS
-    except ValueError as error:  # a word on the command line that could be read no way
+    except ValueError as error:
+        if type(error) is not ValueError:  # a defect, which keeps its traceback
+            raise
+        # A word on the command line that could be read no way.
         sys.stderr.write(f"proxmox-mcp: {error}\n")
         return BAD_SETTINGS
 
