@@ -36,11 +36,10 @@ from mcp.types import (
 )
 
 from proxmox_mcp import __version__
+from proxmox_mcp.access import cluster_of
 from proxmox_mcp.config import ConfigError, Settings
 from proxmox_mcp.prompts import PROMPTS
 from proxmox_mcp.prompts.declare import Booklet
-from proxmox_mcp.pve.bridge import Bridge
-from proxmox_mcp.pve.connection import Connection
 from proxmox_mcp.pve.guard import Cluster
 from proxmox_mcp.redaction import Redactor
 from proxmox_mcp.resources import RESOURCES, subscriptions
@@ -282,26 +281,6 @@ def build(settings: Settings, *, adapter: "BaseAdapter | None" = None) -> Proxmo
         lifespan=lifespan,
     )
     return assembled
-
-
-def cluster_of(settings: Settings, adapter: "BaseAdapter | None" = None) -> Cluster:
-    """Return the cluster that the settings lead to; sends nothing."""
-    connection = settings.connection
-    if settings.demo:
-        # Only here does anything know of the simulated cluster; unused, it costs nothing.
-        from proxmox_mcp import simulator  # noqa: PLC0415
-
-        connection = Connection(**simulator.CREDENTIALS)
-        adapter = adapter or simulator.SimulatorAdapter(simulator.Cluster())
-    if connection is None:
-        raise ValueError("settings without a connection are for the demo only")
-    bridge = Bridge(
-        connection,
-        max_parallel=settings.limits.max_parallel,
-        adapter=adapter,
-        gate=settings.policy.gate(TOOLS),
-    )
-    return Cluster(bridge, settings.limits, rules=settings.policy.rules)
 
 
 def _watch(settings: Settings, cluster: Cluster) -> Watch:

@@ -9,8 +9,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "proxmox_mcp"
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
-    "cli": {"server", "config", "logs", "tools", "toolkit", "pve"},
+    "cli": {"server", "access", "config", "logs", "tools", "toolkit", "pve"},
     "server": {
+        "access",
         "config",
         "resources",
         "prompts",
@@ -20,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "redaction",
         "simulator",
     },
+    "access": {"config", "tools", "pve", "simulator"},
     "config": {"logs", "toolkit", "pve"},  # its value is made of the values that those layers want
     "logs": {"redaction"},
     "resources": {"tools", "toolkit", "pve"},
@@ -115,7 +117,7 @@ def test_only_the_server_and_the_command_line_read_configuration_and_logs() -> N
         for parts in imported(path)
         if parts[0] in ("config", "logs") and layer(path) not in ("config", "logs")
     }
-    assert readers == {"cli", "server"}
+    assert readers == {"cli", "server", "access"}
 
 
 def test_only_one_file_imports_dynaconf() -> None:

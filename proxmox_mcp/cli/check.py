@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import anyio
 from anyio import to_thread
 
-from proxmox_mcp import server
+from proxmox_mcp.access import cluster_of
 from proxmox_mcp.config import Settings
 from proxmox_mcp.pve.connection import Connection
 from proxmox_mcp.pve.errors import ProxmoxError, Untrusted
@@ -110,7 +110,7 @@ def run(
 
 
 async def _looked(settings: Settings, adapter: "BaseAdapter | None") -> Report:
-    cluster = server.cluster_of(settings, adapter)
+    cluster = cluster_of(settings, adapter)
     connection = cluster.bridge.connection
     report = Report(connection.address, connection.identity, _origin(settings))
     pve = Pve(cluster)

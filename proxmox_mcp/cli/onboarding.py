@@ -19,7 +19,7 @@ from typing import Any, Final
 import anyio
 from platformdirs import user_config_dir
 
-from proxmox_mcp import server
+from proxmox_mcp.access import cluster_of
 from proxmox_mcp.cli import check, clients, credentials
 from proxmox_mcp.cli.asking import Stop, Terminal
 from proxmox_mcp.cli.credentials import Login, Machine
@@ -275,7 +275,7 @@ class _Steps:
 
 
 async def _connect(settings: Settings) -> None:
-    pve = Pve(server.cluster_of(settings))
+    pve = Pve(cluster_of(settings))
     await pve.open()
     await pve.record(pve.version.get)
 

@@ -11,11 +11,12 @@ The decorator returns the function unchanged, so a tool can be called and tested
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
-
-from mcp.types import ToolAnnotations
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from proxmox_mcp.toolkit.needs import Need
+
+if TYPE_CHECKING:
+    from mcp.types import ToolAnnotations
 
 GUEST = "/nodes/{node}/{kind}/{vmid}"
 """The path below which a guest's own calls lie, as a tool writes down what it sends."""
@@ -68,8 +69,11 @@ class ToolSpec:
         return self.effect == "destroys" or bool(self.may_lose)
 
     @property
-    def annotations(self) -> ToolAnnotations:
+    def annotations(self) -> "ToolAnnotations":
         """What MCP clients ask for; they look for the title here, too."""
+        # Most commands speak no MCP, and its types take more than a second to import.
+        from mcp.types import ToolAnnotations  # noqa: PLC0415
+
         if self.effect == "reads":
             return ToolAnnotations(title=self.title, read_only_hint=True, open_world_hint=False)
         return ToolAnnotations(
