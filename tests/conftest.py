@@ -1,5 +1,6 @@
 """Fixtures that every test may use: a simulated cluster, a server on it, and a client of it."""
 
+import json
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -8,6 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # comes with mcp
 from mcp.client import Client
 
 from proxmox_mcp import server, simulator
@@ -26,6 +28,27 @@ FAST = Limits(retry_delay=0)
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+def checked_once() -> None:
+    """Let the client look through each result schema once a run, not once a connection.
+
+    Every connection of the SDK's client holds a tool's schema against the schema of schemas, which
+    takes half of a short test's time and always comes to the same.
+    """
+    seen: set[str] = set()
+    check = Draft202012Validator.check_schema
+
+    def check_schema(schema: Any, *args: Any, **kwargs: Any) -> None:
+        known = json.dumps(schema, sort_keys=True, default=str)
+        if known not in seen:
+            check(schema, *args, **kwargs)
+            seen.add(known)
+
+    Draft202012Validator.check_schema = check_schema
+
+
+checked_once()
 
 
 @pytest.fixture(autouse=True)
