@@ -494,7 +494,7 @@ async def test_a_mistake_of_ours_is_still_called_one(
     def broken(*_: object) -> None:
         raise KeyError("vmid")
 
-    monkeypatch.setattr("proxmox_mcp.tools.guests._row", broken)
+    monkeypatch.setattr("proxmox_mcp.tools.guests.row_of", broken)
 
     result = await called(prepared()[0], "proxmox_get_vms", {})
 

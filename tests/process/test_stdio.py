@@ -230,7 +230,7 @@ def chatter():
 class Noisy:
     def find_spec(self, name, path=None, target=None):
         if name in ("mcp.server", "requests"):
-            print("stray print at", name)
+            print(f"stray print at {name}\\n", end="")  # in one piece, beside the other thread
             os.write(1, b"stray bytes\\n")
             os.system("echo stray child")
         if name == "mcp.server":
