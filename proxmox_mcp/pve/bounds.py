@@ -107,11 +107,9 @@ class Bounds:
         touched = Touched.by(path, params)
         for vmid in touched.guests:
             await self._guest(vmid)
-        about = [*touched.guests]
         if made := await self._made(path, params):
-            about.append(made.vmid or 0)
             self._must(made, f"Guest {made.vmid}")
-        if not about:
+        if not (touched.guests or made):
             self._place(touched.node)
 
     async def guest(self, vmid: int) -> None:

@@ -113,7 +113,7 @@ class Overseer:
     answers: dict[str, bool] | None = None
     call: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     pve: Pve | None = None
-    _recorded: list[str] = field(default_factory=list)
+    _recorded: int = 0
     _began: float = field(default_factory=time.perf_counter)
 
     # --- losses ------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ class Overseer:
                 f"The audit trail cannot be written, so {nothing} was changed: {error} An"
                 " administrator of this server has to see to it (setting audit_file)."
             ) from error
-        self._recorded.append(str(change))
+        self._recorded += 1
 
     def _beginning(self, change: Sent) -> dict[str, Any]:
         watch, pve = self.watch, self.pve
