@@ -13,7 +13,6 @@ from proxmox_mcp.config import (
     credential_files,
     families,
     load,
-    plain_yaml,
     writing,
 )
 from proxmox_mcp.config.credential_files import Unreadable
@@ -574,6 +573,13 @@ def test_another_servers_json_is_found_by_the_variable_that_names_it(tmp_path: P
     [
         ("a.json", b'{"password": "7f3c1b9e-secret-value', "is not valid JSON"),
         ("a.toml", b"password = 7f3c1b9e-secret-value", "is not valid TOML"),
+        ("a.yml", b"password: 7f3c1b9e-secret-value: x", "is not valid YAML"),
+        ("a.yaml", b"password: '7f3c1b9e-secret-value", "is not valid YAML"),
+        ("a.yaml", b"password: !!map 7f3c1b9e-secret-value", "is not valid YAML"),
+        ("a.yaml", b"password: {{ 7f3c1b9e-secret-value }}", "is not valid YAML"),
+        ("a.yaml", b"password: 7f3c1b9e-secret-value\n---\na: b", "YAML of one document"),
+        ("a.yml", b"password: 7f3c1b9e-secret-value\x07", "is not valid YAML"),
+        ("a.yml", b"#" * 300_000 + b"7f3c1b9e-secret-value", "is too large to hold a login"),
         ("a.env", b"\xff7f3c1b9e-secret-value", "is not UTF-8 text"),
         ("nowhere/a", None, "cannot be read: No such file"),
     ],
@@ -596,15 +602,21 @@ def test_a_file_that_cannot_be_read_is_told_without_its_content(
     "line",
     [
         "token_value: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6162",
-        "token_value: |\n  text",
-        "token_value: *anchor",
-        'token_value: "\\x41"',
+        "token_value: !env_var TOKEN",
+        "token_value: !!binary c2VjcmV0",
+        "token_value: !!timestamp secret",
+        "token_value: !!python/object/apply:os.getcwd []",
         "token_value: \"{{ lookup('env', 'X') }}\"",
         "token_value: ~",
+        "token_value: null",
+        "token_value:",
+        "token_value: [a, b]",
         "token_value: {a: b}",
     ],
 )
-def test_yaml_of_any_other_kind_is_left_out_and_not_guessed(tmp_path: Path, line: str) -> None:
+def test_what_only_another_program_can_read_is_left_out_and_not_guessed(
+    tmp_path: Path, line: str
+) -> None:
     path = tmp_path / "x.yml"
     path.write_text(f"host: pve\nuser: u@pve\ntoken_name: t\n{line}\nport: 8007\n")
 
@@ -614,16 +626,75 @@ def test_yaml_of_any_other_kind_is_left_out_and_not_guessed(tmp_path: Path, line
     assert found.layer["port"].value == 8007
 
 
-def test_yaml_is_read_by_indentation() -> None:
-    text = "a:\n  b:\n    c: 1\n  d: 'x'' y' # no\ne: \"\\u00e9\"\n- f: 1\n  g: 2\nh: x # y\n"
-    text += "i:\nj: 'k\n"
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("0123", "0123"),
+        ("yes", "yes"),
+        ("1e3", "1e3"),
+        ("2026-01-02", "2026-01-02"),
+        ("0x1F", "0x1F"),
+        ("1_000", "1_000"),
+        ("12:30:00", "12:30:00"),
+        ("!!int 0123", "0123"),
+        ("!!str null", "null"),
+        ("!unsafe 'a b'", "a b"),
+        ("it#is ''odd''  # a comment", "it#is ''odd''"),
+        ('"\\x41\\u00e9"', "Aé"),
+        ("'null'", "null"),
+        ("|-\n  two\n  lines", "two\nlines"),
+    ],
+)
+def test_a_password_stays_as_it_was_written_whatever_yaml_makes_of_it(
+    tmp_path: Path, written: str, meant: str
+) -> None:
+    path = tmp_path / "x.yml"
+    path.write_text(f"user: u@pve\npassword: {written}\n", encoding="utf-8")
 
-    assert plain_yaml.parsed(text) == {
-        "a": {"b": {"c": "1"}, "d": "x' y"},
-        "e": "é",
-        "h": "x",
-        "i": {},
+    (found,) = credential_files.read(path)
+
+    assert values(found) == {"user": "u@pve", "password": meant}
+
+
+def test_what_yaml_merges_is_one_table(tmp_path: Path) -> None:
+    path = tmp_path / "pve.yml"
+    path.write_text(
+        f"default: &base\n  user: u@pve\n  verify_ssl: no\nother:\n  <<: *base\n"
+        f"  token_name: t\n  token_value: {SECRET}\n"
+    )
+
+    (found,) = credential_files.read(path)
+
+    assert values(found) == {
+        "user": "u@pve",
+        "verify_ssl": False,
+        "token_name": "t",
+        "token_value": SECRET,
     }
+
+
+@pytest.mark.parametrize(
+    "repeat",
+    [
+        "{{{}}}".format(", ".join(f"k{number}: *before" for number in range(9))),
+        "{{<<: [{}]}}".format(", ".join(["*before"] * 9)),
+        "{again: *own}",
+    ],
+    ids=["aliases", "merges", "itself"],
+)
+@pytest.mark.timeout(20)
+def test_a_few_lines_of_aliases_do_not_become_millions(tmp_path: Path, repeat: str) -> None:
+    lines = ["a0: &a0 {user: u@pve, password: x}"]
+    lines += [
+        f"a{level}: &a{level} "
+        + repeat.replace("*before", f"*a{level - 1}").replace("*own", f"*a{level}")
+        for level in range(1, 10)
+    ]
+    path = tmp_path / "x.yml"
+    path.write_text("\n".join(lines))
+
+    with pytest.raises(Unreadable, match="is not valid YAML"):
+        credential_files.read(path)
 
 
 # --- writing ---------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from platformdirs import user_config_path
 
-from proxmox_mcp.config import environment, families, plain_yaml, privacy
+from proxmox_mcp.config import environment, families, privacy
 from proxmox_mcp.config.families import Found, Row, Text, boolean_or_path, insecure, secret
 from proxmox_mcp.config.layers import lay, spread_layer
 from proxmox_mcp.config.secret_files import SecretFiles
@@ -22,6 +22,8 @@ OURS: Final = "environment"
 FILE: Final = "file"
 _MOST_BYTES: Final = 64 * 1024 * 1024  # a client's own state grows large
 _DEEPEST: Final = 8
+_YAML: Final = "YAML of one document"
+_KINDS: Final = {".json": "JSON", ".toml": "TOML", ".yml": _YAML, ".yaml": _YAML}
 
 _KEYWORDS: Final = tuple(
     Row(name, setting, read)
@@ -123,13 +125,25 @@ def _text(path: Path) -> str:
 
 def _document(path: Path, text: str) -> Any:
     try:
-        if path.suffix == ".json":
-            return json.loads(text)
-        if path.suffix == ".toml":
-            return tomllib.loads(text)
+        match path.suffix:
+            case ".json":
+                return json.loads(text)
+            case ".toml":
+                return tomllib.loads(text)
+            case ".yml" | ".yaml":
+                return _yaml(path, text)
+            case _:
+                return _assignments(text)
     except (ValueError, RecursionError):  # their words may quote the file
-        raise Unreadable(f"{path} is not valid {path.suffix[1:].upper()}") from None
-    return plain_yaml.parsed(text) if path.suffix in (".yml", ".yaml") else _assignments(text)
+        raise Unreadable(f"{path} is not valid {_KINDS[path.suffix]}") from None
+
+
+def _yaml(path: Path, text: str) -> Any:
+    from proxmox_mcp.config import plain_yaml  # noqa: PLC0415 - not for those who keep no YAML
+
+    if len(text) > plain_yaml.MOST_CHARACTERS:
+        raise Unreadable(f"{path} is too large to hold a login")
+    return plain_yaml.parsed(text)
 
 
 def _assignments(text: str) -> dict[str, str]:
