@@ -1,8 +1,8 @@
-"""``python -m proxmox_mcp`` and the command ``proxmox-mcp``.
+"""``python -m proxmox_mcp``, and what the commands hand over to.
 
 Other projects install a package of this import name too, and in one environment the last one writes
 over the other's files. So what is imported here first is little, and when it turns out not to be
-ours, that is said in place of a traceback.
+ours, that is said in place of a traceback. ``start.py`` sees to one that is found in our place.
 """
 
 import gc

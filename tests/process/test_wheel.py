@@ -72,7 +72,8 @@ def test_the_wheel_holds_the_package_its_defaults_and_its_licence_and_no_tests(
     assert {"proxmox_mcp/settings.toml", "proxmox_mcp/py.typed"} <= set(names)
     assert [name for name in names if re.fullmatch(r"[^/]+\.dist-info/licenses/LICENSE", name)]
     info = f"proxmoxer_mcp-{proxmox_mcp.__version__}.dist-info"
-    assert {name.partition("/")[0] for name in names} == {"proxmox_mcp", info}
+    tops = {"proxmox_mcp", "proxmoxer_mcp_start.py", info}
+    assert {name.partition("/")[0] for name in names} == tops
     assert [name for name in names if "test" in Path(name).name] == []
 
 
@@ -121,6 +122,24 @@ def test_the_installed_command_serves_from_an_empty_environment(
     assert [tool["name"] for tool in tools] == OFFERED
     assert status["structuredContent"]["nodes_online"] == ["pve1", "pve2", "pve3"]
     assert guest["structuredContent"]["name"] == "web-01"
+
+
+def test_the_installed_command_starts_nobody_elses_package(
+    environments: Environments, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "proxmox_mcp"
+    theirs.mkdir()
+    (theirs / "__init__.py").touch()
+    (theirs / "__main__.py").write_text("def main():\n    print('somebody else')\n")
+
+    for name in ("proxmox-mcp", "proxmoxer-mcp"):
+        command = environments[RUNNING].result().command(name)
+        with serving(
+            tmp_path, "--demo", command=[command], variables={"PYTHONPATH": str(tmp_path)}
+        ) as server:
+            assert server.wait() == 2
+            assert server.lines == []
+            assert f"in {theirs}, comes before the one of proxmoxer-mcp" in server.stderr
 
 
 def test_the_python_that_runs_this_is_among_the_tested(environments: Environments) -> None:

@@ -3,6 +3,6 @@
 
 import sys
 
-from proxmox_mcp.__main__ import main
+from proxmoxer_mcp_start import main
 
 sys.exit(main())
