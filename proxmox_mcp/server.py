@@ -14,7 +14,7 @@ import anyio
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
 from mcp.shared.exceptions import MCPError
@@ -34,6 +34,7 @@ from mcp.types import (
     SubscriptionsListenResult,
     UnsubscribeRequestParams,
 )
+from mcp.types import Tool as ToolListed
 
 from proxmox_mcp import __version__
 from proxmox_mcp.access import cluster_of
@@ -48,6 +49,7 @@ from proxmox_mcp.resources.shelf import Shelf
 from proxmox_mcp.resources.subscriptions import Running, Watcher
 from proxmox_mcp.toolkit.audit import Trail
 from proxmox_mcp.toolkit.bind import State, bind, checked, log_call
+from proxmox_mcp.toolkit.contract import listed
 from proxmox_mcp.toolkit.declare import ToolSpec
 from proxmox_mcp.toolkit.overseer import Watch
 from proxmox_mcp.tools import TOOLS
@@ -102,17 +104,16 @@ class ProxmoxServer(MCPServer[State]):
         prompting: bool = False,
         **options: Any,
     ) -> None:
-        ordered = sorted(specs, key=lambda spec: spec.name)
-        tools = [bind(spec, strict=strict, prompting=prompting) for spec in ordered]
-        names = [tool.name for tool in tools]
-        if twice := {name for name in names if names.count(name) > 1}:
-            # The SDK would keep the first and only log it.
-            raise ValueError(f"declared twice: {', '.join(sorted(twice))}")
+        self._offered = {spec.name: spec for spec in sorted(specs, key=lambda spec: spec.name)}
+        self._listed = {
+            name: listed(spec, strict=strict, prompting=prompting)
+            for name, spec in self._offered.items()
+        }
+        self._strict = strict
         self.withheld = withheld
-        self._by_name = {tool.name: tool for tool in tools}
         self.shelf, self.booklet = shelf, booklet
         self.bus = InMemorySubscriptionBus()
-        super().__init__(tools=tools, subscriptions=self.bus, **options)
+        super().__init__(subscriptions=self.bus, **options)
         serve = self._lowlevel_server.add_request_handler
         serve("completion/complete", CompleteRequestParams, self._complete)
         serve("resources/subscribe", SubscribeRequestParams, subscriptions.subscribe)
@@ -120,16 +121,28 @@ class ProxmoxServer(MCPServer[State]):
         listen = partial(_listen, ListenHandler(self.bus))
         serve("subscriptions/listen", SubscriptionsListenRequestParams, listen)
 
+    async def list_tools(self) -> list[ToolListed]:
+        """List the tools on offer, none of which has to be made for it."""
+        return list(self._listed.values())
+
+    def _tool_input_schema(self, name: str) -> dict[str, Any] | None:
+        found = self._listed.get(name)
+        return found.input_schema if found else None
+
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[State, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool, after its arguments have been refused or accepted as sentences.
 
+        The SDK would check arguments and result a second time, and put its own words before ours,
+        which begin with what matters.
+
         Raises:
             ToolError: Whatever the model should read.
         """
         try:
-            named = checked(self._offered(name), arguments)
+            tool = self._tool(name)
+            named = checked(tool, arguments)
         except ToolError as error:
             effect = next((spec.effect for spec in TOOLS if spec.name == name), "unknown")
             refused: dict[str, Any] = {
@@ -141,34 +154,29 @@ class ProxmoxServer(MCPServer[State]):
             log_call(name, outcome="refused", **refused)
             raise
         try:
-            return await super().call_tool(name, named, context)
-        except UnexpectedToolError as error:
-            log.exception("tool.crashed", extra={"tool": name}, exc_info=error.__cause__)
+            result: CallToolResult | InputRequiredResult = await tool.fn(ctx=context, **named)
+        except (ToolError, MCPError):
+            raise
+        except Exception:
+            log.exception("tool.crashed", extra={"tool": name})
             raise ToolError(
                 f"{name} failed inside this server, which is a defect of it; its log has the cause."
                 " If it was to change something, look whether it happened before trying again."
             ) from None
-        except ToolError as error:
-            # The SDK puts a prefix before our own words, which begin with what matters.
-            cause = error.__cause__
-            raise (cause if isinstance(cause, ToolError) else error) from None
         finally:
-            if context and self._changes(name) and not named.get("dry_run"):
+            if context and self._offered[name].effect != "reads" and not named["dry_run"]:
                 running: Any = context.request_context.lifespan_context
                 await running.watcher.changed(named)
+        return result
 
-    def _changes(self, name: str) -> bool:
-        hints = self._by_name[name].annotations
-        return hints is not None and not hints.read_only_hint
-
-    def _offered(self, name: str) -> Tool:
+    def _tool(self, name: str) -> Tool:
         if name in self.withheld:
             raise ToolError(f"{name} is switched off: {self.withheld[name]}. Nothing was sent.")
-        if name not in self._by_name:
+        if name not in self._offered:
             raise ToolError(
-                f"There is no tool of this name. There are: {', '.join(self._by_name)}."
+                f"There is no tool of this name. There are: {', '.join(self._offered)}."
             )
-        return self._by_name[name]
+        return bind(self._offered[name], strict=self._strict)
 
     # --- resources and prompts -----------------------------------------------------------------
 

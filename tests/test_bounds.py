@@ -101,8 +101,8 @@ async def test_the_gate_stops_a_tool_of_a_read_only_server_that_is_offered_all_t
     built = serve(cluster, limits=AT_WILL, read_only=True)
     everything = serve(cluster, limits=AT_WILL)
     monkeypatch.setattr(built, "withheld", {})
-    monkeypatch.setattr(built, "_by_name", everything._by_name)
-    monkeypatch.setattr(built, "_tool_manager", everything._tool_manager)
+    monkeypatch.setattr(built, "_offered", everything._offered)
+    monkeypatch.setattr(built, "_listed", everything._listed)
 
     async with Client(built, mode="legacy") as client:
         result = await client.call_tool(spec.name, likely(spec, upid))
@@ -376,4 +376,4 @@ async def test_without_destruction_a_tool_that_may_lose_does_so_with_no_argument
 def test_every_domain_can_be_chosen_by_the_name_of_its_file(cluster: simulator.Cluster) -> None:
     for toolset in TOOLSETS:
         server = serve(cluster, toolsets=[toolset.name])
-        assert server._by_name.keys() == {spec.name for spec in toolset.tools}
+        assert server._offered.keys() == {spec.name for spec in toolset.tools}

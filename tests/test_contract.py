@@ -1,6 +1,6 @@
-"""What holds for every tool, whatever it does; one snapshot a tool shows a change in review.
+"""What holds for every tool, whatever it does; one file a tool shows a change in review.
 
-`UPDATE_SNAPSHOTS=1` writes the snapshots anew.
+`UPDATE_SNAPSHOTS=1` writes the files anew.
 """
 
 import ast
@@ -10,7 +10,6 @@ import os
 import re
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mcp.client import Client
@@ -18,11 +17,11 @@ from mcp.types import Tool
 
 from proxmox_mcp import __version__
 from proxmox_mcp.server import INSTRUCTIONS
+from proxmox_mcp.toolkit import contract
 from proxmox_mcp.toolkit.declare import ToolSpec
 from proxmox_mcp.tools import TOOLS, TOOLSETS
 from tests.conftest import Connect
 
-SNAPSHOTS = Path(__file__).parent / "snapshots"
 HANDLER_LINES = 40
 CEILING_BYTES = 600 * len(TOOLS)
 """What a model reads of all tools: names, descriptions, parameters."""
@@ -37,32 +36,41 @@ async def offered(connect: Connect, mode: str = "auto") -> dict[str, Tool]:
         return {tool.name: tool for tool in (await client.list_tools()).tools}
 
 
-def surface(tool: Tool) -> dict[str, Any]:
-    return tool.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
 def model_facing_bytes(tool: Tool) -> int:
     said = {"name": tool.name, "description": tool.description, "inputSchema": tool.input_schema}
     return len(json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode())
 
 
 @every_tool
-async def test_the_surface_is_the_one_in_the_snapshot(connect: Connect, spec: ToolSpec) -> None:
-    file = SNAPSHOTS / f"{spec.name}.json"
-    now = json.dumps(surface((await offered(connect))[spec.name]), indent=2, sort_keys=True) + "\n"
+async def test_what_is_written_down_is_what_the_function_declares(
+    connect: Connect, spec: ToolSpec
+) -> None:
+    file = contract.FOLDER / f"{spec.name}.json"
+    now = contract.text(contract.declared(spec))
     if os.environ.get("UPDATE_SNAPSHOTS"):
         file.write_text(now, encoding="utf-8")
     assert file.read_text(encoding="utf-8") == now
+    assert contract.text((await offered(connect))[spec.name]) == now
 
 
-def test_there_is_no_snapshot_of_a_tool_that_is_gone() -> None:
-    assert {file.stem for file in SNAPSHOTS.glob("*.json")} == {spec.name for spec in TOOLS}
+def test_nothing_is_written_down_of_a_tool_that_is_gone() -> None:
+    written = {file.stem for file in contract.FOLDER.glob("*.json")}
+    assert written == {spec.name for spec in TOOLS}
+
+
+@every_tool
+def test_a_tool_in_the_making_is_listed_before_it_is_written_down(
+    spec: ToolSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contract, "_written", {}.get)
+
+    assert contract.listed(spec) == contract.declared(spec)
 
 
 async def test_both_eras_see_the_same_sorted_list(connect: Connect) -> None:
     legacy, modern = await offered(connect, "legacy"), await offered(connect, "auto")
 
-    assert [surface(tool) for tool in legacy.values()] == [surface(t) for t in modern.values()]
+    assert list(legacy.values()) == list(modern.values())
     assert list(modern) == sorted(spec.name for spec in TOOLS)
 
 

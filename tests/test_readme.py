@@ -47,7 +47,7 @@ def test_the_bounds_that_the_readme_shows_are_settings_that_work(cluster: Cluste
     text = README.read_text(encoding="utf-8").partition("## What an assistant may do")[2]
     shown = tomllib.loads(re.findall(r"```toml\n(.*?)```", text, re.DOTALL)[0])
 
-    assert serve(cluster, **shown)._by_name
+    assert serve(cluster, **shown)._offered
     assert shown.keys() <= Policy.model_fields.keys()
 
 

@@ -74,7 +74,7 @@ def _keep(file: Path, text: str) -> None:
 
 
 def _made() -> dict[str, Any]:
-    from proxmox_mcp.toolkit.bind import bind  # noqa: PLC0415
+    from proxmox_mcp.toolkit.contract import listed  # noqa: PLC0415
     from proxmox_mcp.tools import TOOLS  # noqa: PLC0415
 
     return {
@@ -82,7 +82,7 @@ def _made() -> dict[str, Any]:
             {
                 "name": spec.name,
                 "about": f"{spec.title} ({'elevated, ' if spec.elevated else ''}{spec.effect})",
-                "arguments": bind(spec).parameters.get("properties", {}),
+                "arguments": listed(spec).input_schema.get("properties", {}),
             }
             for spec in TOOLS
         ],

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from proxmox_mcp.config import Settings
-from proxmox_mcp.toolkit.bind import bind
+from proxmox_mcp.toolkit.contract import listed
 from proxmox_mcp.toolkit.declare import ToolSpec
 from proxmox_mcp.tools import TOOLS
 
@@ -39,7 +39,7 @@ def page(name: str, settings: Settings) -> str | None:
 
 
 def _lines(spec: ToolSpec, settings: Settings) -> list[str]:
-    schema = bind(spec, strict=settings.policy.confirm == "strict").parameters
+    schema = listed(spec, strict=settings.policy.confirm == "strict").input_schema
     required = schema.get("required", ())
     parameters = sorted(
         schema.get("properties", {}).items(), key=lambda each: each[0] not in required

@@ -77,13 +77,12 @@ class State:
 
 
 @functools.cache
-def bind(spec: ToolSpec, *, strict: bool = False, prompting: bool = False) -> Tool:
+def bind(spec: ToolSpec, *, strict: bool = False) -> Tool:
     """Make the SDK's tool out of a declared one; made once, it holds no state.
 
     Args:
         spec: What was declared.
         strict: Whether a loss is agreed to by an argument, so that there must be one.
-        prompting: Whether the client should prompt for each call of a tool that may lose something.
     """
     signature = inspect.signature(spec.handler, eval_str=True)
     structured = _is_result(signature.return_annotation)
@@ -107,26 +106,22 @@ def bind(spec: ToolSpec, *, strict: bool = False, prompting: bool = False) -> To
         context_kwarg="ctx",
         annotations=spec.annotations,
         structured_output=structured,
-        meta=_hints(spec, own, prompting=prompting),
+        meta=_hints(spec, own),
     )
     tool.parameters = parameters(tool.parameters)
     tool.fn_metadata.output_schema = slim(tool.fn_metadata.output_schema)
     return tool
 
 
-def _hints(
-    spec: ToolSpec, parameters: Sequence[inspect.Parameter], *, prompting: bool
-) -> dict[str, Any]:
+def _hints(spec: ToolSpec, parameters: Sequence[inspect.Parameter]) -> dict[str, Any]:
     """Say to Claude Code what it asks of no other field; other clients pass it by.
 
-    Found in its bundle, 2.1.330: words to find a tool by where tools are loaded on demand, how
-    large a result may be before it goes to a file, and a prompt at each call that no mode skips.
+    Found in its bundle, 2.1.330: words to find a tool by where tools are loaded on demand, and how
+    large a result may be before it goes to a file.
     """
     hints: dict[str, Any] = {"anthropic/searchHint": spec.search} if spec.search else {}
     if any(parameter.name == "limit" for parameter in parameters):
         hints["anthropic/maxResultSizeChars"] = LARGE_CHARACTERS
-    if prompting and spec.loses:
-        hints["anthropic/requiresUserInteraction"] = True
     return hints
 
 
@@ -190,21 +185,18 @@ def taken(arguments: type[BaseModel]) -> dict[str, Any]:
 
 
 def checked(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Accept arguments in either spelling, and refuse bad ones in one sentence.
+    """Return arguments, given in either spelling, as the tool takes them, or say what is wrong.
 
     Raises:
         ToolError: Something is wrong with them; nothing was sent.
     """
     properties = taken(tool.fn_metadata.arg_model)
     try:
-        named = renamed(arguments, properties)
-        tool.fn_metadata.validate_arguments(named)
+        return tool.fn_metadata.validate_arguments(renamed(arguments, properties))
     except ValidationError as error:
         said = sentence(error, properties)
     except ValueError as error:
         said = str(error)
-    else:
-        return named
     raise ToolError(f"{tool.name}: {said}. Nothing was sent.")
 
 
