@@ -161,6 +161,20 @@ class _File(RotatingFileHandler):
     """A rotating file that only its owner may read."""
 
     stderr: TextIO | None = None
+    _line: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line that is formatted once: it would be again, to see whether it fits."""
+        try:
+            super().emit(record)
+        finally:
+            self._line = None
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format the record under way; handlers take one after the other, under a lock."""
+        if self._line is None:
+            self._line = super().format(record)
+        return self._line
 
     def _open(self) -> Any:
         def private(path: str, flags: int) -> int:

@@ -8,6 +8,7 @@ Rule 2: what cannot be told from a secret is masked: too much hidden is a nuisan
 leak.
 """
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -49,7 +50,6 @@ _PATTERNS: Final = tuple(
         (r"(?<=://)[^/\s@:'\"]+:[^/\s@'\"]+(?=@)", MASK),
     )
 )
-_HAS_PAIR: Final = re.compile(r"[=:]|%3A", re.IGNORECASE)  # every pattern above needs one
 # What people write into notes, and programs into logs: prose after a colon, and forms that are
 # secrets wherever they stand. Not looked for in our own log lines, whose prose must stay readable.
 _PRIVATE_KEY: Final = (
@@ -74,6 +74,7 @@ _WRITTEN: Final = (
     ),
     (re.compile(r"\$(?:1|2[aby]|5|6|y|7)\$[./A-Za-z0-9$=,]{20,200}"), MASK),
 )
+_SHORTEST: Final = 15  # what is a secret by its own form alone, such as xoxb-0123456789
 _DEEPEST: Final = 8  # a structure that contains itself ends here
 _WIDEST_INT: Final = 1024  # bits; Python refuses to print very long integers
 
@@ -96,7 +97,7 @@ class Redactor:
         """Mask known secrets first, then whatever looks like one."""
         text = self.known(text)
         # most keys and values hold no pair; passing them by makes a line three times cheaper
-        if not _HAS_PAIR.search(text):
+        if not _pairs(text):
             return text
         for pattern, replacement in _PATTERNS:
             text = pattern.sub(replacement, text)
@@ -119,6 +120,8 @@ class Redactor:
 
     def written(self, text: str) -> str:
         """Mask also what only looks like a secret in the words of people and programs."""
+        if len(text) < _SHORTEST and not _pairs(text):
+            return self.known(text)  # names, states and tags, of which a list has thousands
         for pattern, replacement in _WRITTEN:
             text = pattern.sub(replacement, text)
         return self.text(text)
@@ -140,7 +143,7 @@ class Redactor:
                 telling = mask != self.known
                 return {
                     key: self.answer(
-                        value, mask, hidden=hidden or (telling and bool(_SECRET_KEY.search(key)))
+                        value, mask, hidden=hidden or (telling and _telling(key))
                     )
                     for key, value in data.items()
                 }
@@ -162,9 +165,20 @@ class Redactor:
         clean = dict[str, Any]()
         for key, value in mapping.items():
             name = self.text(shown(key))
-            hidden = _SECRET_KEY.search(name) and not isinstance(value, bool | None)
+            hidden = _telling(name) and not isinstance(value, bool | None)
             clean[name] = MASK if hidden else self.value(value, depth=depth + 1)
         return clean
+
+
+def _pairs(text: str) -> bool:
+    """Whether there may be a key and a value in it; without them no pattern finds anything."""
+    return ":" in text or "=" in text or "%3" in text
+
+
+@functools.lru_cache(maxsize=1024)
+def _telling(key: str) -> bool:
+    """Whether a key says that its value is secret; the same few are asked for all the time."""
+    return bool(_SECRET_KEY.search(key))
 
 
 def shown(value: object) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import anyio
+from anyio import to_thread
 from mcp.server.stdio import stdio_server
 
 from proxmox_mcp import __version__, logs, server
@@ -76,6 +77,28 @@ class EndableInput(io.RawIOBase):
     def end(self) -> None:
         """Make the next read, or the one under way, return the end of input."""
         os.write(self._wake, b".")
+
+
+class Output(anyio.AsyncFile[str]):
+    """The way out, of which each message takes one trip to a thread.
+
+    The SDK writes and then flushes; both may block, where the client does not read.
+    """
+
+    _waiting = ""
+
+    async def write(self, text: str) -> None:  # type: ignore[override] # nobody asks how much
+        """Keep what is to be written until the flush."""
+        self._waiting += text
+
+    async def flush(self) -> None:
+        """Write and flush."""
+        text, self._waiting = self._waiting, ""
+        await to_thread.run_sync(self._send, text)
+
+    def _send(self, text: str) -> None:
+        self.wrapped.write(text)
+        self.wrapped.flush()
 
 
 def run(settings: Settings, out: io.TextIOWrapper) -> int:
@@ -153,5 +176,5 @@ async def _speak(
     """Do what the SDK's ``run_stdio_async`` does, which takes no streams."""
     stdin = anyio.wrap_file(words) if words else None
     lowlevel = assembled._lowlevel_server  # noqa: SLF001 - no public way leads there
-    async with stdio_server(stdin, anyio.wrap_file(out)) as (reader, writer):
+    async with stdio_server(stdin, Output(out)) as (reader, writer):
         await lowlevel.run(reader, writer, lowlevel.create_initialization_options())

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import anyio
 from anyio import to_thread
@@ -38,8 +37,8 @@ Verb = Callable[..., Any]
 def target(verb: Verb) -> tuple[str, str]:
     """Return method and API path of a verb, e.g. ``("GET", "/nodes/pve1/status")``."""
     resource = verb.__self__  # type: ignore[attr-defined] # a bound method of ProxmoxResource
-    path = urlsplit(resource._store["base_url"]).path  # noqa: SLF001 - proxmoxer has no accessor
-    return verb.__name__.upper(), path.partition("/api2/json")[2] or "/"
+    url: str = resource._store["base_url"]  # noqa: SLF001 - proxmoxer has no accessor
+    return verb.__name__.upper(), url.partition("/api2/json")[2] or "/"
 
 
 def wire(params: Mapping[str, Any]) -> dict[str, str | int | float | list[str]]:

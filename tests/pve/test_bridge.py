@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,6 +16,7 @@ from pytest_mock import MockerFixture
 from proxmox_mcp.pve import session
 from proxmox_mcp.pve.bridge import Bridge, target, wire
 from proxmox_mcp.pve.connection import Connection
+from proxmox_mcp.pve.tls import PinnedAdapter
 from tests.pve.scripted import TOKEN, Reply, Wire, bridge_over, data, form
 
 PATIENCE = 5.0
@@ -227,12 +229,44 @@ async def test_a_given_adapter_is_asked_whatever_proxy_the_environment_names(
     assert seen == [{}]
 
 
-async def test_without_a_given_adapter_the_environment_counts() -> None:
-    bridge = Bridge(Connection(**TOKEN))
-    opened = (await bridge.open())._store["session"]
+def opened_under(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> requests.Session:
+    monkeypatch.setenv("HTTPS_PROXY", "http://theirs:3128")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/theirs.pem")
+    api = session.open_api(Connection(**TOKEN, **settings), PinnedAdapter(None, 8))
+    opened: requests.Session = api._store["session"]
+    assert opened.trust_env is False  # it would look through all variables at each request
+    return opened
 
-    assert opened.trust_env is True
-    assert opened.get_adapter("https://pve.example.com").max_retries.total == 0
+
+def test_without_a_given_adapter_the_environment_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = opened_under(monkeypatch)
+
+    assert opened.proxies["https"] == "http://theirs:3128"
+    assert opened.auth.verify_ssl == "/theirs.pem"  # type: ignore[union-attr]
+    adapter = opened.get_adapter("https://pve.example.com")
+    assert adapter.max_retries.total == 0  # type: ignore[attr-defined]
+
+
+def test_what_the_settings_say_comes_before_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "ours.pem"
+    bundle.touch()
+    ours = {"https": "http://ours:3128"}
+    opened = opened_under(monkeypatch, proxies=ours, verify_ssl=str(bundle))
+
+    assert opened.proxies == ours
+    assert opened.auth.verify_ssl == str(bundle)  # type: ignore[union-attr]
+
+
+def test_a_host_that_the_environment_excepts_is_asked_without_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NO_PROXY", Connection(**TOKEN).host)
+
+    assert "https" not in opened_under(monkeypatch).proxies
 
 
 async def test_an_error_of_our_own_making_is_not_dressed_up_as_proxmoxs() -> None:
