@@ -78,7 +78,7 @@ clean: ## remove what these targets made
 	rm -rf .venv .venv-* dist build .coverage .pytest_cache .mypy_cache .ruff_cache $(INTEROP)
 
 $(MCPB)/.package-lock.json: tests/integrations-node/package-lock.json
-	@cd tests/integrations-node && npm ci
+	@cd tests/integrations-node && npm ci --ignore-scripts --omit=optional
 	@touch $@
 
 $(INTEROP)/ready: tests/interop/package-lock.json

@@ -1,12 +1,10 @@
 """The ways into a client: each is sound by its own rules, and starts this server with its settings.
 
-The bundle for Claude Desktop is checked by that format's own tool. No package ships the schemas of
-the registry's ``server.json`` and of Claude Code's ``plugin.json``: their rules are written down as
-models, from the schema of 2025-12-11 in modelcontextprotocol/registry, and from Claude Code's
-manifest reference and what its 2.1.332 refuses. ``claude plugin validate`` has the last word on the
-plugin, ``mcp-publisher`` on the entry; the one is too large for a test, the other in no package.
+Each is checked by its own format's tool or schema: the plugin by Claude Code, the bundle by mcpb,
+the registry's entry by the schema that the registry published, which skillsaw ships.
 """
 
+import importlib.metadata
 import json
 import os
 import re
@@ -19,11 +17,11 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import pytest
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, Field
+from jsonschema import Draft7Validator  # type: ignore[import-untyped] # comes with mcp
 
 from proxmox_mcp import __version__
 from proxmox_mcp.config import environment, load, names
@@ -37,6 +35,7 @@ PLUGIN = FOLDER / "claude-code"
 BUNDLE = FOLDER / "claude-desktop"
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
 NODE = Path(__file__).parent / "integrations-node"
+ANTHROPIC = NODE / "node_modules" / "@anthropic-ai"
 NPM_SECONDS = 300
 SECRET = "7f3c1b9e-secret-value"
 PINNED = f"proxmoxer-mcp=={__version__}"
@@ -52,6 +51,7 @@ def read(path: Path) -> Any:
 
 
 PLUGIN_JSON = read(PLUGIN / ".claude-plugin" / "plugin.json")
+MARKETPLACE = read(PLUGIN / ".claude-plugin" / "marketplace.json")
 MANIFEST = read(BUNDLE / "manifest.json")
 SERVER_JSON = read(FOLDER / "registry" / "server.json")
 PACKAGE = SERVER_JSON["packages"][0]
@@ -319,135 +319,197 @@ def test_the_registrys_clients_find_a_command_of_the_distributions_name() -> Non
 # --- the formats' own rules ------------------------------------------------------------------
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+def lacking(what: str) -> None:
+    """Skip where a tool is missing, except where the answer decides."""
+    if os.environ.get("CI"):
+        pytest.fail(what)
+    pytest.skip(what)
 
 
-class Input(Strict):
-    """Input, InputWithVariables and KeyValueInput of server.schema.json."""
-
-    name: str
-    description: str = ""
-    isRequired: bool = False  # noqa: N815 - the schema's spelling, here and below
-    isSecret: bool = False  # noqa: N815
-    format: Literal["string", "number", "boolean", "filepath"] = "string"
-    default: str | None = None
-    placeholder: str | None = None
-    value: str | None = None
-    choices: list[str] | None = None
+def is_installed(tool: str, version: str) -> bool:
+    about = NODE / "node_modules" / tool / "package.json"
+    return about.exists() and read(about)["version"] == version
 
 
-class Stdio(Strict):
-    type: Literal["stdio"]
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-Version = Annotated[str, Field(max_length=255, pattern=r"^[0-9]+\.[0-9]+\.[0-9]+[0-9A-Za-z.+-]*$")]
-"""One version: the registry refuses ranges, and `latest`."""
+@pytest.fixture(scope="session")
+def run_tool(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The tools of these formats, installed beside this file on first use; they know nobody."""
+    npm, node = shutil.which("npm"), shutil.which("node")
+    if not npm or not node:
+        lacking("Node and npm are needed to check the plugin and the bundle by their own tools")
+    wanted = read(NODE / "package.json")["dependencies"]
+    with FileLock(tmp_path_factory.getbasetemp().parent / "integrations-node.lock"):
+        # Claude Code's program is in a package of the platform; `make bundle` does without.
+        complete = all(is_installed(*each) for each in wanted.items())
+        if not complete or not list(ANTHROPIC.glob("claude-code-*")):
+            installed = subprocess.run(  # noqa: S603 - npm
+                [str(npm), "ci", "--ignore-scripts"],
+                cwd=NODE,
+                capture_output=True,
+                text=True,
+                timeout=NPM_SECONDS,
+                check=False,
+            )
+            if installed.returncode:
+                lacking(f"npm could not install the formats' tools: {installed.stderr}")
+    home = tmp_path_factory.mktemp("nobody")
+    quiet = {
+        "HOME": str(home),
+        "CLAUDE_CONFIG_DIR": str(home),
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    }
+
+    def run(script: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S603 - a tool of those packages
+            [str(node), str(ANTHROPIC / script), *map(str, words)],
+            env=os.environ | quiet,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+
+    return run
 
 
-class Package(Strict):
-    """Package of server.schema.json, for the registry type that takes a version."""
+# --- the plugin, by Claude Code --------------------------------------------------------------
 
-    registryType: Literal["pypi"]  # noqa: N815
-    identifier: str
-    version: Version
-    runtimeHint: Literal["uvx"]  # noqa: N815
-    transport: Stdio
-    environmentVariables: list[Input]  # noqa: N815
+VALIDATE_PLUGIN = ("claude-code/cli-wrapper.cjs", "plugin", "validate", "--strict")
 
 
-class ServerDetail(Strict):
-    """ServerDetail of server.schema.json."""
+@pytest.mark.timeout(NPM_SECONDS + 60)
+def test_claude_code_finds_nothing_wrong_with_the_plugin(run_tool: Run) -> None:
+    ended = run_tool(*VALIDATE_PLUGIN, PLUGIN)
 
-    schema_: Literal[
-        "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
-    ] = Field(alias="$schema")
-    name: str = Field(pattern=r"^[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+$", min_length=3, max_length=200)
-    title: str = Field(min_length=1, max_length=100)
-    description: str = Field(min_length=1, max_length=100)
-    version: Version
-    packages: list[Package]
+    assert ended.returncode == 0, ended.stdout
+    assert "mcpServers: proxmox stdio uvx" in ended.stdout
 
 
-class Option(Strict):
-    """One entry of a plugin's userConfig: an unknown key there keeps a plugin from loading."""
+@pytest.mark.timeout(NPM_SECONDS + 60)
+@pytest.mark.parametrize(
+    ("file", "broken", "said"),
+    [
+        ("plugin.json", {"name": "Proxmox VE"}, "name cannot contain spaces"),
+        ("plugin.json", {"userConfig": {"a-b": {}}}, "userConfig.a-b"),
+        ("plugin.json", {"unheard": "of"}, "Unknown field 'unheard'"),
+        ("marketplace.json", {"plugins": [{"name": "x"}]}, "plugins.0.source"),
+    ],
+)
+def test_claude_code_refuses_a_broken_copy_of_the_plugin(
+    run_tool: Run, tmp_path: Path, file: str, broken: dict[str, Any], said: str
+) -> None:
+    shutil.copytree(PLUGIN, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / ".claude-plugin" / file
+    path.write_text(json.dumps(read(path) | broken))
 
-    type: Literal["string", "number", "boolean", "directory", "file"]
-    title: str = Field(min_length=1)
-    description: str = Field(min_length=1)
-    required: bool = False
-    default: str | float | bool | list[str] | None = None
-    multiple: bool = False
-    sensitive: bool = False
-    min: float | None = None
-    max: float | None = None
+    ended = run_tool(*VALIDATE_PLUGIN, tmp_path)
 
-
-class Author(Strict):
-    name: str = Field(min_length=1)
-    email: str | None = None
-    url: str | None = None
-
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
-
-
-class Plugin(Strict):
-    """plugin.json, as far as we use it; an unknown key is dropped with a warning."""
-
-    name: Name
-    displayName: str  # noqa: N815
-    version: Version
-    description: str
-    author: Author
-    license: str
-    keywords: list[str]
-    userConfig: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], Option]  # noqa: N815
-
-
-class Entry(Strict):
-    """A plugin in a marketplace: a path of its own starts with ./, from the marketplace's root."""
-
-    name: Name
-    source: str = Field(pattern=r"^\./")
-    description: str
-
-
-class Marketplace(Strict):
-    name: Name
-    description: str
-    owner: Author
-    plugins: list[Entry]
-
-
-def test_server_json_keeps_the_registrys_rules() -> None:
-    ServerDetail.model_validate(SERVER_JSON)
-
-
-def test_plugin_json_keeps_claude_codes_rules() -> None:
-    Plugin.model_validate(PLUGIN_JSON)
+    assert ended.returncode == 1
+    assert said in ended.stdout
 
 
 def test_the_marketplace_leads_to_the_plugin() -> None:
-    marketplace = Marketplace.model_validate(read(PLUGIN / ".claude-plugin" / "marketplace.json"))
-    (entry,) = marketplace.plugins
-    found = read(PLUGIN / entry.source / ".claude-plugin" / "plugin.json")
-    assert found["name"] == entry.name
+    (entry,) = MARKETPLACE["plugins"]
+    found = read(PLUGIN / entry["source"] / ".claude-plugin" / "plugin.json")
+    assert found["name"] == entry["name"]
 
 
-def test_a_rule_that_is_broken_is_seen() -> None:
-    """The models refuse what the real ones refuse, so that passing them means something."""
-    for model, whole, broken in (
-        (ServerDetail, SERVER_JSON, {"description": "x" * 101}),
-        (ServerDetail, SERVER_JSON, {"name": "no-namespace"}),
-        (ServerDetail, SERVER_JSON, {"packages": [PACKAGE | {"version": "latest"}]}),
-        (ServerDetail, SERVER_JSON, {"packages": [PACKAGE | {"version": "^0.1.0"}]}),
-        (Plugin, PLUGIN_JSON, {"name": "Proxmox VE"}),
-        (Plugin, PLUGIN_JSON, {"userConfig": {"host": {"type": "string", "title": "Host"}}}),
-        (Plugin, PLUGIN_JSON, {"userConfig": {"a-b": PLUGIN_JSON["userConfig"]["host"]}}),
-    ):
-        with pytest.raises(ValueError, match="validation error"):
-            model.model_validate(whole | broken)
+# --- the bundle, by mcpb ---------------------------------------------------------------------
+
+MCPB = "mcpb/dist/cli/cli.js"
+
+
+@pytest.mark.timeout(NPM_SECONDS + 60)
+def test_the_bundles_manifest_is_valid_by_its_own_tool(run_tool: Run, tmp_path: Path) -> None:
+    assert "passes" in run_tool(MCPB, "validate", BUNDLE / "manifest.json").stdout
+
+    broken = tmp_path / "manifest.json"
+    broken.write_text(json.dumps(MANIFEST | {"server": {"type": "unheard-of"}}))
+    assert run_tool(MCPB, "validate", broken).returncode == 1
+
+
+@pytest.mark.timeout(NPM_SECONDS + 60)
+def test_the_packed_bundle_holds_what_starts_the_server_and_nothing_else(
+    run_tool: Run, tmp_path: Path
+) -> None:
+    source, packed = tmp_path / "source", tmp_path / "x.mcpb"
+    shutil.copytree(BUNDLE, source)
+    (source / ".venv").mkdir()
+    (source / ".venv" / "left-behind").write_text("by uv run")
+    ended = run_tool(MCPB, "pack", source, packed)
+
+    assert ended.returncode == 0, ended.stdout
+    with zipfile.ZipFile(packed) as archive:
+        assert sorted(archive.namelist()) == ["manifest.json", "pyproject.toml", "src/server.py"]
+
+
+# --- the registry's entry, by its schema -----------------------------------------------------
+
+
+def published_schema() -> Any:
+    """The schema as it was published; skillsaw, a linter, ships all of them."""
+    folder = "skillsaw/schemas/mcp_registry/v2025_12_11"
+    shipped = importlib.metadata.distribution("skillsaw").locate_file(folder)
+    return read(Path(str(shipped)) / "server.schema.json")
+
+
+def linted(folder: Path, entry: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
+    """Let skillsaw look at an entry: the schema, and what the registry refuses beyond it."""
+    path = folder / "server.json"
+    path.write_text(json.dumps(entry))
+    rule = ("--rule", "mcp-registry-server-json-valid", "--no-plugins", "--no-custom-rules")
+    return subprocess.run(  # noqa: S603 - the linter
+        [sys.executable, "-m", "skillsaw", "lint", "--strict", *rule, str(folder)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+
+
+def test_server_json_is_valid_by_the_schema_that_it_names() -> None:
+    schema = published_schema()
+    check = Draft7Validator(schema)
+
+    assert schema["$id"] == SERVER_JSON["$schema"]
+    assert [error.message for error in check.iter_errors(SERVER_JSON)] == []
+    assert not check.is_valid(SERVER_JSON | {"name": "no-namespace"})
+
+
+OWNED = SERVER_JSON | {"name": SERVER_JSON["name"].replace("-owner-", "owner")}
+"""With an account in place of the placeholder, which the registry would refuse."""
+
+
+def test_the_registry_takes_server_json_once_it_has_an_owner(tmp_path: Path) -> None:
+    ended = linted(tmp_path, OWNED)
+
+    assert ended.returncode == 0, ended.stdout
+    assert "Repo type: mcp-registry" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"description": "x" * 101}, "$.description"),
+        ({"name": "no-namespace"}, "'name' must contain"),
+        ({"packages": [PACKAGE | {"version": "latest"}]}, "packages[0].version"),
+        ({"packages": [PACKAGE | {"version": "^0.1.0"}]}, "packages[0].version"),
+        ({"packages": [PACKAGE | {"transport": {"type": "pigeon"}}]}, "transport.type"),
+    ],
+)
+def test_a_broken_server_json_is_refused(tmp_path: Path, broken: dict[str, Any], said: str) -> None:
+    ended = linted(tmp_path, OWNED | broken)
+
+    assert ended.returncode == 1
+    assert said in ended.stdout
 
 
 def test_the_registrys_name_is_a_placeholder_that_no_account_can_have_or_is_set() -> None:
@@ -460,73 +522,6 @@ def test_the_registrys_name_is_a_placeholder_that_no_account_can_have_or_is_set(
 def test_the_readme_proves_to_the_registry_whose_package_it_is() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"<!-- mcp-name: {SERVER_JSON['name']} -->" in text
-
-
-# --- the bundle, by its own tool -------------------------------------------------------------
-
-
-def lacking(what: str) -> None:
-    """Skip where a tool is missing, except where the answer decides."""
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
-
-
-@pytest.fixture(scope="session")
-def mcpb(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """The tool of the .mcpb format, installed beside this file on first use."""
-    npm, node = shutil.which("npm"), shutil.which("node")
-    if not npm or not node:
-        lacking("Node and npm are needed to check the bundle by its own tool")
-    package = NODE / "node_modules" / "@anthropic-ai" / "mcpb"
-    wanted = read(NODE / "package.json")["dependencies"]["@anthropic-ai/mcpb"]
-    with FileLock(tmp_path_factory.getbasetemp().parent / "integrations-node.lock"):
-        about = package / "package.json"
-        if not about.exists() or read(about)["version"] != wanted:
-            installed = subprocess.run(  # noqa: S603 - npm
-                [str(npm), "ci"],
-                cwd=NODE,
-                capture_output=True,
-                text=True,
-                timeout=NPM_SECONDS,
-                check=False,
-            )
-            if installed.returncode:
-                lacking(f"npm could not install the bundle's tool: {installed.stderr}")
-
-    def run(*words: str | Path) -> str:
-        ended = subprocess.run(  # noqa: S603 - the tool of that package
-            [str(node), str(package / "dist" / "cli" / "cli.js"), *map(str, words)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=60,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        return ended.stdout
-
-    return run
-
-
-@pytest.mark.timeout(NPM_SECONDS + 60)
-def test_the_bundles_manifest_is_valid_by_its_own_tool(mcpb: Callable[..., str]) -> None:
-    assert "passes" in mcpb("validate", BUNDLE / "manifest.json")
-
-
-@pytest.mark.timeout(NPM_SECONDS + 60)
-def test_the_packed_bundle_holds_what_starts_the_server_and_nothing_else(
-    mcpb: Callable[..., str], tmp_path: Path
-) -> None:
-    source, packed = tmp_path / "source", tmp_path / "x.mcpb"
-    shutil.copytree(BUNDLE, source)
-    (source / ".venv").mkdir()
-    (source / ".venv" / "left-behind").write_text("by uv run")
-    mcpb("pack", source, packed)
-
-    with zipfile.ZipFile(packed) as archive:
-        assert sorted(archive.namelist()) == ["manifest.json", "pyproject.toml", "src/server.py"]
 
 
 # --- the words -------------------------------------------------------------------------------
