@@ -142,9 +142,7 @@ class Redactor:
             case Mapping():
                 telling = mask != self.known
                 return {
-                    key: self.answer(
-                        value, mask, hidden=hidden or (telling and _telling(key))
-                    )
+                    key: self.answer(value, mask, hidden=hidden or (telling and _telling(key)))
                     for key, value in data.items()
                 }
             case list():

@@ -14,8 +14,9 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import AsyncIterator, Callable
+from importlib import import_module
+from typing import Any, NoReturn
 
 import anyio
 from anyio import to_thread
@@ -29,6 +30,16 @@ log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 0.8
 """How long a hanging request may delay the end; Claude Code kills half a second after SIGINT."""
+
+
+READ_BYTES = 1_000_000
+
+QUIET_SECONDS = 1.5
+"""After it a client has what it asks for by itself, and nobody has typed anything yet."""
+
+
+SWITCH_SECONDS = 0.001
+"""So long a thread with much to do keeps the event loop waiting; in turns of 5 ms that adds up."""
 
 
 class Ending:
@@ -79,6 +90,23 @@ class EndableInput(io.RawIOBase):
         os.write(self._wake, b".")
 
 
+class Input:
+    """The lines that come in; those that came together take one trip to a thread."""
+
+    def __init__(self, source: io.RawIOBase) -> None:
+        self._source = source
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        """Yield each line, without its end; bytes that are no UTF-8 are marked in it."""
+        begun = b""
+        while data := await to_thread.run_sync(self._source.read, READ_BYTES):
+            *lines, begun = (begun + data).split(b"\n")
+            for line in lines:
+                yield line.decode("utf-8", errors="replace")
+        if begun:
+            yield begun.decode("utf-8", errors="replace")
+
+
 class Output(anyio.AsyncFile[str]):
     """The way out, of which each message takes one trip to a thread.
 
@@ -114,8 +142,10 @@ def run(settings: Settings, out: io.TextIOWrapper) -> int:
     out.reconfigure(encoding="utf-8")
     secrets = settings.connection.secrets if settings.connection else ()
     logs.start(settings.log, secrets=secrets)
+    logs.write_aside()
     for warning in settings.warnings:
         log.warning(warning)
+    sys.setswitchinterval(SWITCH_SECONDS)
     assembled = server.build(settings)
     # What there is now is never garbage: without it a collection takes a tenth as long, during
     # which everybody waits (benchmarks/README.md).
@@ -161,20 +191,27 @@ async def _until_the_end(
                 source.end()
                 return  # a second signal kills at once
 
-    words = io.TextIOWrapper(io.BufferedReader(source), encoding="utf-8", errors="replace")
     async with anyio.create_task_group() as group:
         group.start_soon(stop_on_signal)
+        group.start_soon(_get_ready)
         try:
-            await _speak(assembled, words, out)
+            await _speak(assembled, Input(source), out)
         finally:
             group.cancel_scope.cancel()
 
 
+async def _get_ready() -> None:
+    """Load what the first call needs, once the client has its list and nobody is waiting."""
+    await anyio.sleep(QUIET_SECONDS)
+    await to_thread.run_sync(import_module, "proxmox_mcp.pve.session", abandon_on_cancel=True)
+    gc.freeze()
+
+
 async def _speak(
-    assembled: server.ProxmoxServer, words: io.TextIOWrapper | None, out: io.TextIOWrapper
+    assembled: server.ProxmoxServer, words: Input | None, out: io.TextIOWrapper
 ) -> None:
     """Do what the SDK's ``run_stdio_async`` does, which takes no streams."""
-    stdin = anyio.wrap_file(words) if words else None
     lowlevel = assembled._lowlevel_server  # noqa: SLF001 - no public way leads there
+    stdin: Any = words  # which is all that the SDK does with it: to ask for line after line
     async with stdio_server(stdin, Output(out)) as (reader, writer):
         await lowlevel.run(reader, writer, lowlevel.create_initialization_options())

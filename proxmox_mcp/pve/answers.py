@@ -7,22 +7,30 @@ been said: an unknown figure is left out of a list, and does not take the list d
 cannot do without a field, reading it says which one is missing.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from proxmox_mcp.pve.errors import BadAnswer
 
+RESOURCES = "/cluster/resources"
 YEAR_10000 = 253_402_300_800
 LARGEST = 2**63
 
 
 class Listing(list[Any]):
-    """A list that also knows how many there are in all: Proxmox says so beside ``data``."""
+    """A list that knows more than its entries.
+
+    Attributes:
+        total: How many there are in all: Proxmox says so beside ``data``.
+        by_key: The guests in it, to find them by; None where it is not the cluster's list of them.
+    """
 
     total: int | None = None
-    index: Any = None
-    """What somebody has made of it to find entries by, kept as long as the list itself."""
+    by_key: "Index | None" = None
+
+
+Index = dict[int | str, list[dict[str, Any]]]
+"""Guests by their id, and by their name in lower case."""
 
 
 class Record(dict[str, Any]):
@@ -32,7 +40,8 @@ class Record(dict[str, Any]):
         path: Which part of the API gave it.
     """
 
-    path = ""
+    __slots__ = ("path",)  # a cluster's list has thousands of them
+    path: str
 
     def __missing__(self, field: str) -> Any:
         raise BadAnswer(
@@ -46,7 +55,7 @@ def total_of(rows: list[Any]) -> int | None:
     return rows.total if isinstance(rows, Listing) else None
 
 
-def as_rows(answer: Any, path: str) -> list[dict[str, Any]]:
+def as_rows(answer: Any, path: str) -> Listing:
     """Check that an answer is a list of objects, and bring their fields into form.
 
     Raises:
@@ -62,7 +71,18 @@ def as_rows(answer: Any, path: str) -> list[dict[str, Any]]:
         )
     rows = Listing(_formed(row, path) for row in answer)
     rows.total = total_of(answer)
+    if path == RESOURCES:
+        rows.by_key = _indexed(rows)
     return rows
+
+
+def _indexed(rows: list[dict[str, Any]]) -> Index:
+    index: Index = {}
+    for row in rows:
+        for key in (row.get("vmid"), str(row.get("name", "")).lower()):
+            if key is not None:
+                index.setdefault(key, []).append(row)
+    return index
 
 
 def as_record(answer: Any, path: str) -> dict[str, Any]:
@@ -86,19 +106,21 @@ def number(value: Any) -> int | float | None:
     >>> number("0.58"), number([]), number(float("nan"))
     (0.58, None, None)
     """
-    if isinstance(value, str):
+    if type(value) is str:
         try:
             value = float(value) if len(value) <= len(str(LARGEST)) else None
         except ValueError:
             return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) is not int and type(value) is not float:  # True is an int as well, and no figure
         return None
-    return value if abs(value) < LARGEST and math.isfinite(value) else None
+    return value if -LARGEST < value < LARGEST else None  # what is no number is not between them
 
 
 def whole(value: Any) -> int | None:
     """Read a whole number; None where it is none."""
     read = number(value)
+    if type(read) is int:
+        return read
     return int(read) if read is not None and read == int(read) else None
 
 
@@ -148,24 +170,37 @@ CONFIGURATIONS = ("/config", "/pending", "/options")
 """There every key is a guest's own, and its value is shown as it is."""
 
 
+_TEXTS = frozenset(name for name, read in READERS.items() if read is words)
+_FIGURES = frozenset(name for name, read in READERS.items() if read in (whole, number))
+
+
 def _formed(answer: Mapping[str, Any], path: str) -> Record:
-    record = Record()
+    record = Record(answer)
     record.path = path
-    own = path.endswith(CONFIGURATIONS)
+    read = _read_own if path.endswith(CONFIGURATIONS) else _read
     for name, value in answer.items():
-        kept = words(value) if own and name in ("digest", "key") else value
-        if not own:
-            kept = _read(name, value, path)
-        if kept is not None:
+        # Most are as they should be. In a list of thousands that has to be seen at a glance.
+        if type(value) is str and name in _TEXTS:
+            continue
+        if type(value) is int and name in _FIGURES and -LARGEST < value < LARGEST:
+            continue
+        kept = read(name, value, path)
+        if kept is None:
+            del record[name]
+        elif kept is not value:
             record[name] = kept
     return record
 
 
 def _read(name: str, value: Any, path: str) -> Any:
-    if name in READERS:
-        return READERS[name](value)
-    if isinstance(value, dict):
+    if reader := READERS.get(name):
+        return reader(value)
+    if type(value) is dict:
         return _formed(value, path)
     if name == "local_disks":
         return as_rows(value, path)
     return None if name in OBJECTS else value
+
+
+def _read_own(name: str, value: Any, _path: str) -> Any:
+    return words(value) if name in ("digest", "key") else value

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 Verb = Callable[..., Any]
 """A bound final verb of proxmoxer's chain, e.g. ``api.nodes("pve1").status.get``."""
 
+Shape = Callable[[Any, str], Any]
+"""Check an answer of a path, and bring it into form."""
+
 
 def target(verb: Verb) -> tuple[str, str]:
     """Return method and API path of a verb, e.g. ``("GET", "/nodes/pve1/status")``."""
@@ -124,16 +127,21 @@ class Bridge:
         environment = self._adapter is None
         door.api = open_api(door.connection, adapter, door.told_time, environment=environment)
 
-    async def call(self, verb: Verb, /, **params: Any) -> Any:
+    async def call(self, verb: Verb, shape: Shape | None = None, /, **params: Any) -> Any:
         """Run one final verb in a worker thread and return its decoded answer.
 
         A cancelled caller stops waiting at once; the thread finishes its one request by itself,
         bounded by the timeouts.
 
+        Args:
+            verb: The bound final verb.
+            shape: Brings the answer into form, in the same thread: it may be long.
+            **params: What is sent along; None is left out.
+
         Raises:
             ProxmoxError: Whatever kept the answer from being a good one.
         """
-        return await self._in_thread(partial(self._send, verb, wire(params)))
+        return await self._in_thread(partial(self._send, verb, shape, wire(params)))
 
     async def aside(self, work: Callable[[], Any]) -> Any:
         """Do heavy work on an answer in a worker thread, beside the event loop."""
@@ -142,7 +150,7 @@ class Bridge:
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
         return await to_thread.run_sync(work, limiter=self._threads, abandon_on_cancel=True)
 
-    def _send(self, verb: Verb, params: dict[str, Any]) -> Any:
+    def _send(self, verb: Verb, shape: Shape | None, params: dict[str, Any]) -> Any:
         if forbidden := self.gate.refusal(*target(verb), params):
             raise Refused(forbidden)
         if why := self._circuit.refusal():
@@ -151,6 +159,7 @@ class Bridge:
             raise error
         try:
             answer = self._logged_in(verb, params)
+            answer = shape(answer, target(verb)[1]) if shape else answer
         except ProxmoxError as error:
             if error.silent:
                 self._circuit.silent()

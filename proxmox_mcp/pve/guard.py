@@ -31,9 +31,9 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from proxmox_mcp.pve.answers import as_record, as_rows
+from proxmox_mcp.pve.answers import RESOURCES, as_record, as_rows
 from proxmox_mcp.pve.bounds import Bounds
-from proxmox_mcp.pve.bridge import Bridge, Verb, target, wire
+from proxmox_mcp.pve.bridge import Bridge, Shape, Verb, target, wire
 from proxmox_mcp.pve.bucket import Bucket
 from proxmox_mcp.pve.connection import Limits
 from proxmox_mcp.pve.errors import (
@@ -55,22 +55,25 @@ T = TypeVar("T")
 Report = Callable[[float, float | None, str], Awaitable[None]]
 """Tell whoever asked how far a wait has come: done, total if known, and a line of words."""
 
-
-Shape = Callable[[Any, str], Any]
-"""Check an answer of a path, and bring it into form."""
-
 POOL_RIGHTS_SECONDS = 60
 """How long it is remembered whether the token sees a pool."""
-
-MANY_ROWS = 300
-"""More than these take so long to bring into form that the event loop would be felt to stop."""
 
 
 @dataclass
 class Remembered:
-    """An answer kept for seconds, and the lock that makes callers share one request for it."""
+    """An answer kept for seconds, and the lock that makes callers share one request for it.
+
+    Attributes:
+        lock: Whoever holds it asks.
+        sent: How often it was asked.
+        number: Which of these the answer is to.
+        at: When that came.
+        answer: The answer.
+    """
 
     lock: anyio.Lock = field(default_factory=anyio.Lock)
+    sent: int = 0
+    number: int = 0
     at: float = float("-inf")
     answer: Any = None
 
@@ -187,14 +190,21 @@ class Pve:
         Raises:
             ProxmoxError: Whatever kept the answer from being a good one.
         """
+        return await self._allowed(verb, params, None, once=once)
+
+    async def _allowed(
+        self, verb: Verb, params: Mapping[str, Any], shape: Shape | None, *, once: bool
+    ) -> Any:
         method, path = target(verb)
         if method == "GET":
             await self.bounds.may_read(path, params, self.identity)
         else:
             await self._may_change(method, path, wire(params))
-        return await self._sent(verb, params, reading=method == "GET" and not once)
+        return await self._sent(verb, params, shape, reading=method == "GET" and not once)
 
-    async def _sent(self, verb: Verb, params: Mapping[str, Any], *, reading: bool) -> Any:
+    async def _sent(
+        self, verb: Verb, params: Mapping[str, Any], shape: Shape | None = None, *, reading: bool
+    ) -> Any:
         await self._turn()
         method, path = target(verb)
         self._writes += not reading
@@ -203,7 +213,7 @@ class Pve:
         if not reading:
             self.unanswered = f"{method} {path}"
         try:
-            answer = await self.cluster.bridge.call(verb, **params)
+            answer = await self.cluster.bridge.call(verb, shape, **params)
         except ProxmoxError as error:
             if not reading and not isinstance(error, OutcomeUnknown):
                 self.unanswered = None
@@ -264,7 +274,8 @@ class Pve:
     async def config(self, node: str, kind: str, vmid: int) -> Mapping[str, Any]:
         """Return a guest's configuration, whatever the rules say of it."""
         verb = self.nodes(node)(kind)(vmid).config.get
-        return as_record(await self._sent(verb, {}, reading=True), target(verb)[1])
+        config: Mapping[str, Any] = await self._sent(verb, {}, as_record, reading=True)
+        return config
 
     async def sees_pool(self, pool: str) -> bool:
         """Return whether this token sees who is in a pool."""
@@ -288,29 +299,27 @@ class Pve:
         rows: list[dict[str, Any]] = await self._read(verb, max_age, params, as_rows)
         return await self.bounds.visible(target(verb)[1], rows, self.identity)
 
-    async def record(self, verb: Verb, /, *, max_age: float = 0, **params: Any) -> dict[str, Any]:
-        """Read one object; *max_age* seconds of age are good enough."""
-        record: dict[str, Any] = await self._read(verb, max_age, params, as_record)
+    async def record(self, verb: Verb, /, *, once: bool = False, **params: Any) -> dict[str, Any]:
+        """Read one object; *once* where that changes something, so that it must not be repeated."""
+        record: dict[str, Any] = await self._allowed(verb, params, as_record, once=once)
         return record
 
     async def _read(self, verb: Verb, max_age: float, params: dict[str, Any], shape: Shape) -> Any:
-        if not max_age:
-            return await self._shaped(verb, params, shape)
-        key = f"{target(verb)[1]} {sorted(wire(params).items())}"
+        path = target(verb)[1]
+        if not max_age and path != RESOURCES:
+            return await self._allowed(verb, params, shape, once=False)
+        key = f"{path} {sorted(wire(params).items())}"
         kept = self.cluster.memory.setdefault(key, Remembered())
+        before = kept.sent
         async with kept.lock:
-            if self.cluster.clock() - kept.at <= max_age:
+            # What was asked for after this call came is as good as asking for it again.
+            if kept.number > before or self.cluster.clock() - kept.at <= max_age:
                 self.remembered = True
             else:
-                kept.answer = await self._shaped(verb, params, shape)
-                kept.at = self.cluster.clock()
+                number = kept.sent = kept.sent + 1
+                kept.answer = await self._allowed(verb, params, shape, once=False)
+                kept.at, kept.number = self.cluster.clock(), number
         return kept.answer
-
-    async def _shaped(self, verb: Verb, params: dict[str, Any], shape: Shape) -> Any:
-        answer = await self.send(verb, **params)
-        work = functools.partial(shape, answer, target(verb)[1])
-        many = isinstance(answer, list) and len(answer) > MANY_ROWS
-        return await self.aside(work) if many else work()
 
     async def aside(self, work: Callable[[], T]) -> T:
         """Do heavy work on an answer in a thread, so that nobody else's call stands still."""

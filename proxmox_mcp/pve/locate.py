@@ -25,7 +25,7 @@ from proxmox_mcp.pve.errors import (
     Unreachable,
 )
 from proxmox_mcp.pve.fields import NAME_LENGTH, Kind, NodeName, Vmid
-from proxmox_mcp.pve.guard import MANY_ROWS, Pve
+from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.pve.oversight import plain
 
 MEMORY_SECONDS = 5
@@ -69,11 +69,11 @@ async def locate(
         Refused: The call is to change something, and this guest may only be read.
     """
     rows = await _guests(pve, max_age=MEMORY_SECONDS)
-    found = await _found(pve, rows, ref)
+    found = _found(rows, ref)
     if not found and pve.remembered:
         pve.forget()
         rows = await _guests(pve, max_age=MEMORY_SECONDS)
-        found = await _found(pve, rows, ref)
+        found = _found(rows, ref)
     if not found and isinstance(ref, str):
         found = _matching(await _named(pve, rows), ref)
     if not found:
@@ -137,28 +137,12 @@ async def _named(pve: Pve, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return named
 
 
-Index = dict[int | str, list[dict[str, Any]]]
-"""Guests by their id, and by their name in lower case."""
-
-
-async def _found(pve: Pve, rows: list[dict[str, Any]], ref: int | str) -> list[dict[str, Any]]:
-    """Find a guest in a list that is kept for seconds: the first who looks makes its index."""
-    if not isinstance(rows, Listing):
+def _found(rows: list[dict[str, Any]], ref: int | str) -> list[dict[str, Any]]:
+    """Find a guest in a list that is kept for seconds, or in what the rules leave of it."""
+    index = rows.by_key if isinstance(rows, Listing) else None
+    if index is None:
         return _matching(rows, ref)
-    if rows.index is None:
-        many = len(rows) > MANY_ROWS
-        rows.index = await pve.aside(functools.partial(_indexed, rows)) if many else _indexed(rows)
-    index: Index = rows.index
     return index.get(ref if isinstance(ref, int) else ref.lower(), [])
-
-
-def _indexed(rows: list[dict[str, Any]]) -> Index:
-    index: Index = {}
-    for row in rows:
-        for key in (row.get("vmid"), str(row.get("name", "")).lower()):
-            if key is not None:
-                index.setdefault(key, []).append(row)
-    return index
 
 
 def _matching(rows: list[dict[str, Any]], ref: int | str) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ proxmoxer builds the URLs and the calls. What it leaves open is settled here, be
 * an answer that is not Proxmox's JSON is an error (proxmoxer returns a login page as data);
 * a refusal keeps its whole text (since 8.4 in ``message``, which proxmoxer drops);
 * a ticket is renewed once for all threads, and outlives idle hours (proxmoxer's does not);
+* a body is in no log line, whatever its level;
 * no cookie is taken from anybody (one foreign cookie and proxmoxer stops sending its own).
 """
 
@@ -14,12 +15,14 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
 from proxmoxer import ProxmoxAPI
 from proxmoxer.backends.https import JsonSerializer
+from pydantic_core import from_json
 from requests.adapters import BaseAdapter
 from requests.auth import AuthBase
 from requests.cookies import RequestsCookieJar
@@ -35,6 +38,12 @@ RENEW_AFTER_SECONDS = 3600
 """A ticket lives 7,200 s (PVE::Ticket); half of it leaves room for clocks that differ."""
 
 LOGIN = "/access/ticket"
+
+READ_BYTES = 1_000_000
+PART_BYTES = 100_000
+"""A list as long as this is decoded in parts."""
+
+_LIST = b'{"data":['
 
 SECOND_FACTOR = (
     "The login needs a second factor that was not given or not accepted. An API token needs none:"
@@ -70,10 +79,28 @@ class Body(JsonSerializer):  # type: ignore[misc] # proxmoxer ships no types
 
 
 def _envelope(response: requests.Response) -> Any:
-    try:
-        return json.loads(response.content.decode("utf-8", errors="replace"))
-    except ValueError:
-        return None
+    body = response.content
+    with suppress(ValueError):  # odd, or what looked like the end of a row is within one
+        if len(body) > PART_BYTES and body.startswith(_LIST):
+            return _in_parts(body)
+    with suppress(ValueError):
+        return json.loads(body.decode("utf-8", errors="replace"))
+    return None
+
+
+def _in_parts(body: bytes) -> dict[str, Any]:
+    """Decode a long list some hundred rows at a time, between which others get on with their calls.
+
+    A decoder has the interpreter to itself from first to last: 25 ms for 10,000 guests, and the
+    standard library's twice as long.
+    """
+    rows: list[Any] = []
+    at = len(_LIST)
+    while (end := body.find(b"},{", at + PART_BYTES)) > 0:
+        rows += from_json(b"[" + body[at : end + 1] + b"]")
+        at = end + len(b"},")
+    rest = from_json(_LIST + body[at:])
+    return dict(rest) | {"data": rows + rest["data"]}
 
 
 def _asked(response: requests.Response) -> tuple[str, str]:
@@ -93,6 +120,24 @@ def _not_proxmox(response: requests.Response) -> str:
 def _refuse_redirect(response: requests.Response, *_: Any, **__: Any) -> None:
     if 300 <= response.status_code < 400:  # noqa: PLR2004 - the class of redirects
         raise BadAnswer(_not_proxmox(response) + " It wanted to redirect, which is never followed.")
+
+
+class Unprinted(bytes):
+    """A body that is not printed.
+
+    proxmoxer puts each into words for a debug line, even where nobody reads that: 20 ms for a long
+    one, during which everybody waits. And what is in it is nothing for a log.
+    """
+
+    def __repr__(self) -> str:
+        """Say how long it is."""
+        return f"<{len(self)} bytes>"
+
+
+def _read_whole(response: requests.Response, *_: Any, **__: Any) -> None:
+    """Read a body in few steps (requests takes 10 kB at a time), and keep it as Unprinted."""
+    parts = response.iter_content(READ_BYTES)
+    response._content = Unprinted(b"".join(parts))  # noqa: SLF001 - where requests keeps it
 
 
 class TicketLogin(AuthBase):
@@ -239,7 +284,7 @@ def open_api(
         each.mount("https://", adapter)
         each.trust_env = False
         each.max_redirects = 0
-        each.hooks["response"] += [_refuse_redirect, note_time]
+        each.hooks["response"] += [_refuse_redirect, note_time, _read_whole]
         each.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         each.proxies.update(connection.proxies or {})
         each.cert = connection.cert

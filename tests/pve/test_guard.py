@@ -503,7 +503,7 @@ async def test_readers_at_once_share_one_request_where_some_age_is_good_enough()
 
 async def test_memory_ends_with_its_age_and_tells_by_whom_it_was_used() -> None:
     clock = Clock()
-    wire = Wire(data({"n": 1}), data({"n": 2}))
+    wire = Wire(data([{"n": 1}]), data([{"n": 2}]))
     pve = Pve(Cluster(bridge_over(wire), FAST, clock))
     await pve.open()
 
@@ -511,9 +511,10 @@ async def test_memory_ends_with_its_age_and_tells_by_whom_it_was_used() -> None:
     for later in (0, 5, 0.1):
         clock.now += later
         pve.remembered = False
-        answers.append((await pve.record(pve.version.get, max_age=5), pve.remembered))
+        [row] = await pve.rows(pve.nodes.get, max_age=5)
+        answers.append((row["n"], pve.remembered))
 
-    assert answers == [({"n": 1}, False), ({"n": 1}, True), ({"n": 2}, False)]
+    assert answers == [(1, False), (1, True), (2, False)]
 
 
 async def test_memory_is_kept_apart_by_path_and_parameters() -> None:
@@ -532,13 +533,53 @@ async def test_memory_is_kept_apart_by_path_and_parameters() -> None:
 
 
 async def test_a_read_that_failed_is_not_remembered() -> None:
-    wire = Wire(LOST, data({"n": 1}))
+    wire = Wire(LOST, data([{"n": 1}]))
     pve = await pve_over(wire)
 
     with pytest.raises(Unreachable):
-        await pve.record(pve.version.get, max_age=5)
+        await pve.rows(pve.nodes.get, max_age=5)
 
-    assert await pve.record(pve.version.get, max_age=5) == {"n": 1}
+    assert await pve.rows(pve.nodes.get, max_age=5) == [{"n": 1}]
+
+
+async def test_lists_of_the_cluster_that_are_asked_for_together_are_read_twice_at_most() -> None:
+    wire = Wire(listing("pve1"))
+    cluster = Cluster(bridge_over(wire), FAST)
+
+    async def ask() -> None:
+        pve = Pve(cluster)
+        await pve.open()
+        assert await pve.rows(pve.cluster_api.resources.get, type="vm")
+
+    async with anyio.create_task_group() as group:
+        for _ in range(10):
+            group.start_soon(ask)
+    together = len(wire.asked)
+    assert together <= 2  # a request may have been under way already when the others came
+
+    await ask()
+    assert len(wire.asked) == together + 1  # what is older than the question is no answer to it
+
+
+async def test_a_list_that_others_waited_for_and_that_failed_is_asked_again() -> None:
+    wire = Wire(listing("pve1"), LOST, listing("pve2"))
+    cluster = Cluster(bridge_over(wire), FAST)
+    came: list[Any] = []
+
+    async def ask() -> None:
+        pve = Pve(cluster)
+        await pve.open()
+        try:
+            came.append((await pve.rows(pve.cluster_api.resources.get, type="vm"))[0]["node"])
+        except Unreachable:
+            came.append(None)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(4):
+            group.start_soon(ask)
+
+    assert (came[0], came.count(None), came[-1]) == ("pve1", 1, "pve2")
+    assert len(wire.asked) == 3
 
 
 async def test_without_an_age_every_read_asks() -> None:
