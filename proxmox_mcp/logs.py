@@ -74,6 +74,9 @@ class LogSettings(BaseModel):
 
 # --- formatters ------------------------------------------------------------------------------
 
+_NO_FIELDS: Final = frozenset({*RESERVED_ATTRS, "taskName"})
+"""What a record has by itself; everything else in it is a field of the event."""
+
 
 def _settled(record: logging.LogRecord) -> logging.LogRecord:
     """Give a copy whose message is final, even if its arguments do not fit the format."""
@@ -112,7 +115,7 @@ class JsonLines(JsonFormatter):
             if key in message_dict:
                 log_data[key] = message_dict[key]
         fields = {k: v for k, v in message_dict.items() if k not in ("exc_info", "stack_info")}
-        merge_record_extra(record, fields, reserved={*RESERVED_ATTRS, "taskName"})
+        merge_record_extra(record, fields, reserved=_NO_FIELDS)
         for key, value in fields.items():
             log_data[f"{key}_" if key in log_data else key] = value
 
@@ -135,7 +138,7 @@ class ShortLine(logging.Formatter):
         """Squeeze everything onto one line, whatever line breaks the values hold."""
         record = _settled(record)
         fields = dict(record.msg) if isinstance(record.msg, dict) else {}
-        merge_record_extra(record, fields, reserved={*RESERVED_ATTRS, "taskName"})
+        merge_record_extra(record, fields, reserved=_NO_FIELDS)
         words = [] if isinstance(record.msg, dict) else [record.msg]
         words += [f"{key}={value}" for key, value in self._redactor.value(fields).items()]
         if record.exc_info and record.exc_info[1]:

@@ -113,6 +113,8 @@ class Bridge:
 
     async def open(self) -> Any:
         """Return the root of the chain, made on first use; sends nothing."""
+        if self.root is not None:
+            return self.root
         async with self._opening:
             if self.root is None:
                 await self._in_thread(partial(self._make, self._doors[self._current]))

@@ -42,6 +42,9 @@ ERROR_CHARACTERS = 8_000
 LARGE_CHARACTERS = 200_000
 """A page stays in the conversation as large as it was asked for; the usual end is 50,000."""
 
+LONG_ROWS = 100
+"""To put more into words, and to mask what they say, would be felt on the event loop."""
+
 QUESTIONS = 3
 """So often a call is made again with an answer: the question may change while somebody thinks."""
 
@@ -161,7 +164,7 @@ def _caller(spec: ToolSpec, returns: Any) -> Any:
                 return question
             except OnlyPlanned as plan:
                 answer = returns.planned(pve.purpose, plan.calls, pve.lost)
-            return _shaped(answer, state)
+            return await _shaped(answer, state, pve)
 
         for _ in range(QUESTIONS):
             result = await once()
@@ -227,7 +230,7 @@ async def read(
     async with _told(spec, overseer, pve, state):
         pve.notes |= about
         answer = await guarded(handler or spec.handler)(pve, **arguments)
-        return _shaped(answer, state)
+        return await _shaped(answer, state, pve)
 
 
 @functools.cache
@@ -291,7 +294,14 @@ def _odd(spec: ToolSpec, error: ValidationError) -> BadAnswer:
     )
 
 
-def _shaped(answer: Result | str, state: State) -> CallToolResult:
+async def _shaped(answer: Result | str, state: State, pve: Pve) -> CallToolResult:
+    work = functools.partial(_as_result, answer, state)
+    fields = vars(answer).values() if isinstance(answer, Result) else ()
+    long = any(isinstance(each, list) and len(each) > LONG_ROWS for each in fields)
+    return await pve.aside(work) if long else work()
+
+
+def _as_result(answer: Result | str, state: State) -> CallToolResult:
     if isinstance(answer, str):
         said = _noted(state.watch.shown(answer), state.notice)
         return CallToolResult(content=[TextContent(text=said)])

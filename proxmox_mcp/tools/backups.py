@@ -1,6 +1,7 @@
 """Backups of guests: made, listed, restored, deleted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 import anyio
@@ -173,17 +174,25 @@ async def proxmox_backup_list(
     after = position(cursor, int, str, str)
     places, away = await stores.where_backups_lie(pve, storage, node)
     rows, silent = await _of_all(pve, places, await vmid_of(pve, vmid))
-    rows, odd = readable(rows, "volid")
+    missing = sorted([*away, *silent])
+    return await pve.aside(partial(_page, rows, limit, after, missing))
+
+
+def _page(
+    rows: list[dict[str, Any]], limit: int, after: Sequence[Any] | None, missing: list[str]
+) -> Backups:
+    """Cut a page out of all that match; of thousands it takes so long that others would wait."""
+    known, odd = readable(rows, "volid")
     shown, more = paged(
-        rows, lambda row: [-int(row.get("ctime", 0)), row["volid"], row["only_on"]], limit, after
+        known, lambda row: [-int(row.get("ctime", 0)), row["volid"], row["only_on"]], limit, after
     )
     return Backups(
-        total=len(rows),
-        total_gib=gib(sum(row.get("size", 0) for row in rows)) or 0,
+        total=len(known),
+        total_gib=gib(sum(row.get("size", 0) for row in known)) or 0,
         backups=[_row(row) for row in shown],
         next_cursor=more,
-        storages_missing=sorted([*away, *silent]) or None,
-        notice=odd or (None if rows else f"No backup is visible. {SEEING}"),
+        storages_missing=missing or None,
+        notice=odd or (None if known else f"No backup is visible. {SEEING}"),
     )
 
 

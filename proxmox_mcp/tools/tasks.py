@@ -1,6 +1,7 @@
 """What the cluster is doing, what it has done, and how that ended."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import anyio
@@ -86,6 +87,13 @@ async def proxmox_task_list(
         "limit": min(limit + SPARE_ROWS, 1000),
     }
     found, missing = await (_of_node(pve, node, query) if node else _of_cluster(pve, query))
+    return await pve.aside(partial(_page, found, limit, after, missing))
+
+
+def _page(
+    found: list[dict[str, Any]], limit: int, after: Sequence[Any] | None, missing: list[str]
+) -> Tasks:
+    """Cut a page out of all that match; of many nodes it takes so long that others would wait."""
     rows, odd = readable(found, "upid", "type", "node", "user", "starttime")
     shown, more = paged(rows, lambda row: [-row["starttime"], row["upid"]], limit, after)
     tasks = [_row(row) for row in shown]
