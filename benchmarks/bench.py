@@ -69,6 +69,7 @@ TIMED: dict[str, Part] = {
 def _logging(folder: Path) -> Iterator[None]:
     """Let servers in this process write a log, as others do: that is a part of a call."""
     logs.start(LogSettings(folder=folder / "logs"), stderr=io.StringIO())
+    logs.write_aside()
     try:
         yield
     finally:

@@ -1,7 +1,8 @@
 """What the server adds to one read call: from client to server to answer, against proxmoxer alone.
 
 The call is a guest's status by its id, warm, and the yardstick is the one request behind it, made
-by plain proxmoxer in a worker thread; the two take turns.
+by plain proxmoxer in a worker thread; the two take turns. Over HTTPS a third takes its turn: a tool
+of the SDK that does nothing but make that request, and so costs what no server on it can save.
 """
 
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 from anyio import to_thread
 from mcp.client import Client
+from mcp.server.mcpserver import MCPServer
 
 from benchmarks import backend, work
 from benchmarks.place import Recorded, called, client_on, direct, on
@@ -21,7 +23,8 @@ from proxmox_mcp.pve.connection import Connection
 
 ROUNDS = 120
 WARM_UP = 10
-VMID = 100
+LATENCY_SECONDS = 0.02
+TOOL, VMID = "proxmox_get_vm_status", 100
 
 
 async def timed(folder: Path) -> list[Figure]:
@@ -29,36 +32,57 @@ async def timed(folder: Path) -> list[Figure]:
     simulated = Connection(**simulator.CREDENTIALS)
     adapter = on(simulator.Cluster())
     async with client_on(adapter) as client:
-        inside = await _rounds(client, direct(simulated, adapter))
-    with backend.running(folder) as cluster:
-        async with client_on(None, cluster.connection) as client:
-            outside = await _rounds(client, direct(cluster.connection))
+        inside = await _rounds(_served(client), _alone(direct(simulated, adapter)))
+    with backend.running(folder / "fast") as cluster:
+        root = direct(cluster.connection)
+        bare_server = Client(_bare(root), mode="legacy")
+        async with client_on(None, cluster.connection) as ours, bare_server as bare:
+            jobs = _served(ours), _alone(root), _served(bare)
+            served, alone, through_sdk = await _rounds(*jobs)
+    with backend.running(folder / "slow", latency=LATENCY_SECONDS) as cluster:
+        async with client_on(None, cluster.connection) as ours:
+            alone_there = _alone(direct(cluster.connection))
+            usual = await _rounds(_served(ours), alone_there, rounds=ROUNDS // 4)
     return [
         measured("call.simulator", *inside),
-        measured("call.https", *outside),
-        measured("call.https.added", *outside),
+        measured("call.https", served, alone),
+        measured("call.https.sdk", through_sdk, alone),
+        measured("call.https.added", served, alone),
+        measured("call.https.usual", *usual),
     ]
 
 
-async def _rounds(client: Client, root: Any) -> tuple[list[float], list[float]]:
-    ours: list[float] = []
-    alone: list[float] = []
-    turns = ((_served(client), ours), (_alone(root), alone))
-    for number in range(WARM_UP + ROUNDS):
-        for job, kept in turns:
+async def _rounds(
+    *jobs: Callable[[], Awaitable[object]], rounds: int = ROUNDS
+) -> list[list[float]]:
+    times: list[list[float]] = [[] for _ in jobs]
+    for number in range(WARM_UP + rounds):
+        for job, kept in zip(jobs, times, strict=True):
             began = time.perf_counter()
             await job()
             if number >= WARM_UP:
                 kept.append((time.perf_counter() - began) * 1000)
-    return ours, alone
+    return times
 
 
 def _served(client: Client) -> Callable[[], Awaitable[object]]:
-    return lambda: called(client, "proxmox_get_vm_status", vmid=VMID)
+    return lambda: called(client, TOOL, vmid=VMID)
 
 
 def _alone(root: Any) -> Callable[[], Awaitable[object]]:
     return lambda: to_thread.run_sync(partial(root.nodes("pve1").qemu(VMID).status.current.get))
+
+
+def _bare(root: Any) -> MCPServer[None]:
+    server: MCPServer[None] = MCPServer("bare", version="1")
+
+    @server.tool(TOOL)
+    async def status(vmid: int) -> dict[str, Any]:
+        get = root.nodes("pve1").qemu(vmid).status.current.get
+        answer: dict[str, Any] = await to_thread.run_sync(get)
+        return answer
+
+    return server
 
 
 async def exact(counter: work.Counter) -> list[Figure]:
