@@ -40,8 +40,8 @@ faults: $(VENV)/ready-dev ## what happens under each fault? prints the table, wr
 soak: $(VENV)/ready-dev ## 20,000 calls to one server: nothing lost, and its memory flat?
 	@$(BIN)/python -m benchmarks.soak
 
-bench: $(VENV)/ready-dev ## what does a call cost? every figure beside a yardstick of the same run
-	@$(BIN)/python -m benchmarks.bench
+bench: $(VENV)/ready-dev ## what does a call cost? a table of ratios; MARKDOWN=1 prints it for a document
+	@$(BIN)/python -m benchmarks.bench $(if $(MARKDOWN),--markdown)
 
 bench-check: $(VENV)/ready-dev ## hold what is the same in every run against its budget
 	@$(BIN)/python -m benchmarks.bench --check

@@ -33,7 +33,8 @@ def test_a_spread_is_half_the_distance_of_the_quartiles_as_a_part_of_the_median(
         ("call.simulator", 5.0, 2.5, "ok"),  # it adds 2.5 ms
         ("call.simulator", 5.0, 1.5, "over"),  # it adds 3.5 ms
         ("call.https", 3.0, 2.0, "ok"),  # 1.5 times
-        ("call.https", 3.1, 2.0, "over"),
+        ("call.https", 3.1, 2.0, "known"),
+        ("burst.warm", 3.3, 2.0, "over"),
         ("surface.row", 110, None, "ok"),
         ("surface.row", 110.5, None, "over"),
         ("surface.wire", 99_999, None, ""),  # for orientation
@@ -70,6 +71,18 @@ def test_every_budget_is_explained_in_the_readme() -> None:
     text = " ".join(README.read_text("utf-8").split())
 
     assert [budget.name for budget in BUDGETS.values() if budget.name not in text] == []
+
+
+def test_the_projects_readme_shows_every_figure_with_its_budget_and_none_over_it() -> None:
+    text = (ROOT / "README.md").read_text("utf-8").partition("<!-- costs")[2]
+    rows = [line.strip("|").split("|") for line in text.partition("<!-- /costs")[0].splitlines()]
+    shown = {
+        name.strip(): (limit.strip(), verdict.strip()) for name, *_, limit, verdict in rows[3:]
+    }
+
+    budgets_now = {Figure(key=key, value=0).cells()[0::5][:2] for key in BUDGETS}
+    assert {(name, limit) for name, (limit, _) in shown.items()} == budgets_now
+    assert {verdict for _, verdict in shown.values()} <= {"ok", "known", ""}
 
 
 @pytest.mark.parametrize("job", jobs.JOBS, ids=lambda job: job.asked)
