@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -208,11 +209,13 @@ _OURS = re.compile(r"(?:combined|error)-\d{8}-\d{6}-\d+\.jsonl(?:\.\d+)?")
 
 
 class _Running:
-    """The handlers now on the root logger, and the level it had before."""
+    """The handlers now at work, what leads to them from another thread, and the level before."""
 
     handlers: tuple[logging.Handler, ...] = ()
+    passing: logging.Handler | None = None
     listener: QueueListener | None = None
     level_before: int = logging.WARNING
+    ending: Final = threading.Lock()
 
 
 def start(
@@ -263,9 +266,10 @@ def write_aside() -> None:
     root, lines = logging.getLogger(), SimpleQueue[logging.LogRecord]()
     for handler in _Running.handlers:
         root.removeHandler(handler)
-    root.addHandler(_Passing(lines))
+    _Running.passing = _Passing(lines)
     _Running.listener = QueueListener(lines, *_Running.handlers, respect_handler_level=True)
     _Running.listener.start()
+    root.addHandler(_Running.passing)
 
 
 def stop() -> None:
@@ -273,21 +277,19 @@ def stop() -> None:
 
     The loggers in `QUIET` stay quiet: whoever logs after us must not get request bodies either.
     """
-    if not _Running.handlers:
-        return
     root = logging.getLogger()
-    if _Running.listener:
-        for passing in [each for each in root.handlers if isinstance(each, _Passing)]:
-            root.removeHandler(passing)
-        _Running.listener.stop()  # when it has written everything
-        _Running.listener = None
-    for handler in _Running.handlers:
-        root.removeHandler(handler)
-        with suppress(OSError, ValueError):
-            handler.flush()
-        handler.close()
-    root.setLevel(_Running.level_before)
-    _Running.handlers = ()
+    with _Running.ending:  # two threads may end a process
+        if _Running.passing and _Running.listener:
+            root.removeHandler(_Running.passing)
+            _Running.listener.stop()  # when it has written everything
+        for handler in _Running.handlers:
+            root.removeHandler(handler)
+            with suppress(OSError, ValueError):
+                handler.flush()
+            handler.close()
+        if _Running.handlers:
+            root.setLevel(_Running.level_before)
+        _Running.handlers, _Running.passing, _Running.listener = (), None, None
 
 
 def _dressed(handler: logging.Handler, level: int, formatter: logging.Formatter) -> logging.Handler:

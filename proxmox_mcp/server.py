@@ -104,7 +104,10 @@ class ProxmoxServer(MCPServer[State]):
         prompting: bool = False,
         **options: Any,
     ) -> None:
-        self._offered = {spec.name: spec for spec in sorted(specs, key=lambda spec: spec.name)}
+        ordered = sorted(specs, key=lambda spec: spec.name)
+        self._offered = {spec.name: spec for spec in ordered}
+        if len(self._offered) < len(ordered):
+            raise ValueError("two tools are declared under one name")
         self._listed = {
             name: listed(spec, strict=strict, prompting=prompting)
             for name, spec in self._offered.items()
@@ -126,6 +129,7 @@ class ProxmoxServer(MCPServer[State]):
         return list(self._listed.values())
 
     def _tool_input_schema(self, name: str) -> dict[str, Any] | None:
+        # The SDK's own looks among the tools that it was given, and was given none.
         found = self._listed.get(name)
         return found.input_schema if found else None
 

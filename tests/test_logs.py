@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from threading import Thread, get_ident
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from pytest_mock import MockerFixture
 
 from proxmox_mcp import logs
 from proxmox_mcp.redaction import Redactor
@@ -497,6 +499,46 @@ def test_stopping_leaves_the_root_logger_as_it_was(
     logs.stop()
 
     assert (root.level, root.handlers) == before
+
+
+def test_lines_written_aside_are_all_there_when_it_is_over_and_come_from_a_thread_of_their_own(
+    written: Written, mocker: MockerFixture
+) -> None:
+    written.start()
+    logs.write_aside()
+    writers = set[int]()
+
+    def noted(_: logs.JsonLines, line: dict[str, Any]) -> dict[str, Any]:
+        writers.add(get_ident())
+        return line
+
+    mocker.patch.object(logs.JsonLines, "process_log_record", noted)
+
+    for number in range(500):
+        log.info("line %d", number, extra={"number": number})
+    log.warning("careful")
+    logs.stop()
+
+    assert [line.get("number") for line in written.lines()] == [*range(500), None]
+    assert [line["event"] for line in written.lines("error")] == ["careful"]
+    assert written.stderr.getvalue() == "proxmox-mcp: warning: careful\n"
+    assert len(writers) == 1
+    assert get_ident() not in writers
+
+
+def test_stopping_from_two_threads_at_once_loses_no_line(written: Written) -> None:
+    written.start()
+    logs.write_aside()
+    for number in range(200):
+        log.info("line", extra={"number": number})
+
+    enders = [Thread(target=logs.stop) for _ in range(4)]
+    for ender in enders:
+        ender.start()
+    for ender in enders:
+        ender.join()
+
+    assert [line["number"] for line in written.lines()] == list(range(200))
 
 
 PROCESS = """

@@ -26,6 +26,9 @@ WRITTEN = [
     ("half a key -----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA", "MIIEpAIBAAKCAQEA"),
     ("push with ghp_0123456789abcdefghijABCDEFGHIJ012345", "ghp_0123456789"),
     ("AKIAIOSFODNN7EXAMPLE is the id", "AKIAIOSFODNN7EXAMPLE"),
+    ("xoxb-0123456789", "0123456789"),  # as short as one gets
+    ("AKIAIOSFODNN7EXAMPLE", "IOSFODNN7"),
+    ("pwd=x9", "x9"),
     ("root:$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2", "qFmFH.bQmmtX"),
     ("curl -H 'Authorization: PVEAPIToken=a@pam!b=0d6c7a1e-1111'", "0d6c7a1e-1111"),
     ("https://me:hunter2-abc@registry.example/", "hunter2-abc"),

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -31,12 +32,11 @@ log = logging.getLogger(__name__)
 GRACE_SECONDS = 0.8
 """How long a hanging request may delay the end; Claude Code kills half a second after SIGINT."""
 
-
-READ_BYTES = 1_000_000
+READ_BYTES = 65_536
+"""As much as a pipe holds."""
 
 QUIET_SECONDS = 1.5
 """After it a client has what it asks for by itself, and nobody has typed anything yet."""
-
 
 SWITCH_SECONDS = 0.001
 """So long a thread with much to do keeps the event loop waiting; in turns of 5 ms that adds up."""
@@ -203,7 +203,8 @@ async def _until_the_end(
 async def _get_ready() -> None:
     """Load what the first call needs, once the client has its list and nobody is waiting."""
     await anyio.sleep(QUIET_SECONDS)
-    await to_thread.run_sync(import_module, "proxmox_mcp.pve.session", abandon_on_cancel=True)
+    with suppress(ImportError):  # which the first call will tell
+        await to_thread.run_sync(import_module, "proxmox_mcp.pve.session", abandon_on_cancel=True)
     gc.freeze()
 
 

@@ -1,6 +1,7 @@
 """Logging in, staying logged in, and what the session under proxmoxer refuses."""
 
 import json
+import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,8 +9,11 @@ import anyio
 import pytest
 import requests
 from anyio import to_thread
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxmox_mcp import simulator
+from proxmox_mcp.pve import session
 from proxmox_mcp.pve.answers import Listing, as_record, as_rows, total_of
 from proxmox_mcp.pve.bridge import Bridge
 from proxmox_mcp.pve.connection import Connection
@@ -387,6 +391,52 @@ async def test_an_object_with_a_total_beside_it_stays_an_object() -> None:
     api = await bridge.open()
 
     assert await bridge.call(api.version.get) == {"a": 1}
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text(max_size=6)
+TRAPS = st.sampled_from(["},{", '"},{"', '"}],"', "\\", '{"data":[', "\ud800", "é"])
+"""Texts that look like the end of a row, or that only one of the two decoders takes."""
+VALUES = st.recursive(
+    SCALARS | TRAPS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TRAPS, inner, max_size=3),
+    max_leaves=6,
+)
+ROWS = st.lists(st.dictionaries(st.text(max_size=4) | TRAPS, VALUES, max_size=4), max_size=8)
+
+
+@given(rows=ROWS, between=st.sampled_from([",", ", "]), part=st.integers(0, 60))
+def test_a_list_that_is_decoded_in_parts_is_the_same_list(
+    rows: list[Any], between: str, part: int
+) -> None:
+    body = json.dumps({"data": rows, "total": 7}, separators=(between, ":"))
+    response = requests.Response()
+    response._content = body.encode()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "PART_BYTES", part)
+        assert session._envelope(response) == json.loads(body)
+
+
+@pytest.mark.parametrize("cut", [20, 40, -2, -1])
+def test_a_long_list_that_was_broken_off_is_none(cut: int) -> None:
+    body = json.dumps({"data": [{"n": n} for n in range(9)]}, separators=(",", ":")).encode()
+    response = requests.Response()
+    response._content = body[:cut]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "PART_BYTES", 10)
+        assert session._envelope(response) is None
+
+
+async def test_a_body_is_in_no_log_line_whatever_its_level(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, "proxmoxer.core")
+    api = await (bridge := bridge_over(Wire(data({"cipassword": "in the answer"})))).open()
+
+    assert await bridge.call(api.version.get) == {"cipassword": "in the answer"}
+    assert "output: <" in caplog.text  # proxmoxer's line
+    assert "in the answer" not in caplog.text
 
 
 @pytest.mark.parametrize(
