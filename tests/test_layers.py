@@ -41,6 +41,7 @@ PVE = [
     "bridge",
     "gate",
     "permissions",
+    "memory",
     "bucket",
     "circuit",
     "session",

@@ -17,7 +17,6 @@ import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import anyio
@@ -45,6 +44,7 @@ from proxmox_mcp.pve.errors import (
     Unreachable,
 )
 from proxmox_mcp.pve.gate import NO_LOSSES, loses
+from proxmox_mcp.pve.memory import Memory
 from proxmox_mcp.pve.oversight import Loss, Nobody, OnlyPlanned, Oversight, Sent
 from proxmox_mcp.pve.rules import Rules
 
@@ -57,25 +57,6 @@ Report = Callable[[float, float | None, str], Awaitable[None]]
 
 POOL_RIGHTS_SECONDS = 60
 """How long it is remembered whether the token sees a pool."""
-
-
-@dataclass
-class Remembered:
-    """An answer kept for seconds, and the lock that makes callers share one request for it.
-
-    Attributes:
-        lock: Whoever holds it asks.
-        sent: How often it was asked.
-        number: Which of these the answer is to.
-        at: When that came.
-        answer: The answer.
-    """
-
-    lock: anyio.Lock = field(default_factory=anyio.Lock)
-    sent: int = 0
-    number: int = 0
-    at: float = float("-inf")
-    answer: Any = None
 
 
 class Cluster:
@@ -92,9 +73,8 @@ class Cluster:
         self.bridge = bridge
         self.limits = limits
         self.rules = rules or Rules()
-        self.clock = clock
         self.bucket = Bucket(limits.rate_per_second, limits.rate_burst, clock)
-        self.memory: dict[str, Remembered] = {}
+        self.memory = Memory(clock)
 
 
 class Pve:
@@ -306,25 +286,13 @@ class Pve:
 
     async def _read(self, verb: Verb, max_age: float, params: dict[str, Any], shape: Shape) -> Any:
         path = target(verb)[1]
+        ask = functools.partial(self._allowed, verb, params, shape, once=False)
         if not max_age and path != RESOURCES:
-            return await self._allowed(verb, params, shape, once=False)
+            return await ask()
         key = f"{path} {sorted(wire(params).items())}"
-        kept = self.cluster.memory.setdefault(key, Remembered())
-        before = kept.sent
-
-        def good() -> bool:
-            # What was asked for after this call came is as good as asking for it again.
-            return kept.number > before or self.cluster.clock() - kept.at <= max_age
-
-        if not good():
-            async with kept.lock:
-                if not good():
-                    number = kept.sent = kept.sent + 1
-                    kept.answer = await self._allowed(verb, params, shape, once=False)
-                    kept.at, kept.number = self.cluster.clock(), number
-                    return kept.answer
-        self.remembered = True
-        return kept.answer
+        answer, remembered = await self.cluster.memory.read(key, max_age, ask)
+        self.remembered = self.remembered or remembered
+        return answer
 
     async def aside(self, work: Callable[[], T]) -> T:
         """Do heavy work on an answer in a thread, so that nobody else's call stands still."""
@@ -334,7 +302,7 @@ class Pve:
     def forget(self) -> None:
         """Drop what is remembered, so that the next read asks the cluster."""
         self.remembered = False
-        self.cluster.memory.clear()
+        self.cluster.memory.forget()
 
     async def _turn(self) -> None:
         bucket, patience = self.cluster.bucket, self.cluster.limits.retry_total
