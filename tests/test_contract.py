@@ -67,6 +67,14 @@ def test_a_tool_in_the_making_is_listed_before_it_is_written_down(
     assert contract.listed(spec) == contract.declared(spec)
 
 
+async def test_no_tool_is_made_for_the_list(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contract, "bind", lambda *_, **__: pytest.fail("a tool was made"))
+
+    assert list(await offered(connect)) == sorted(spec.name for spec in TOOLS)
+
+
 async def test_both_eras_see_the_same_sorted_list(connect: Connect) -> None:
     legacy, modern = await offered(connect, "legacy"), await offered(connect, "auto")
 

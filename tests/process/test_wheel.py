@@ -13,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import proxmox_mcp
+from proxmox_mcp.tools import TOOLS
 from tests.process.environments import (
     INSTALL_SECONDS,
     RUNNING,
@@ -70,6 +71,7 @@ def test_the_wheel_holds_the_package_its_defaults_and_its_licence_and_no_tests(
         names = archive.namelist()
 
     assert {"proxmox_mcp/settings.toml", "proxmox_mcp/py.typed"} <= set(names)
+    assert {f"proxmox_mcp/contract/{spec.name}.json" for spec in TOOLS} <= set(names)
     assert [name for name in names if re.fullmatch(r"[^/]+\.dist-info/licenses/LICENSE", name)]
     info = f"proxmoxer_mcp-{proxmox_mcp.__version__}.dist-info"
     tops = {"proxmox_mcp", "proxmoxer_mcp_start.py", info}
