@@ -203,6 +203,19 @@ class _Passing(QueueHandler):
         return record
 
 
+class _Listener(QueueListener):
+    """Writes what was handed on, in a thread of its own; its end has a bound."""
+
+    _PATIENCE: Final = 1.0
+
+    def ended(self) -> bool:
+        """Have everything written, and say whether it is: nobody may be reading stderr."""
+        self.enqueue_sentinel()
+        if self._thread:
+            self._thread.join(self._PATIENCE)
+        return not (self._thread and self._thread.is_alive())
+
+
 # --- start and stop --------------------------------------------------------------------------
 
 _OURS = re.compile(r"(?:combined|error)-\d{8}-\d{6}-\d+\.jsonl(?:\.\d+)?")
@@ -213,7 +226,7 @@ class _Running:
 
     handlers: tuple[logging.Handler, ...] = ()
     passing: logging.Handler | None = None
-    listener: QueueListener | None = None
+    listener: _Listener | None = None
     level_before: int = logging.WARNING
     ending: Final = threading.Lock()
 
@@ -267,7 +280,7 @@ def write_aside() -> None:
     for handler in _Running.handlers:
         root.removeHandler(handler)
     _Running.passing = _Passing(lines)
-    _Running.listener = QueueListener(lines, *_Running.handlers, respect_handler_level=True)
+    _Running.listener = _Listener(lines, *_Running.handlers, respect_handler_level=True)
     _Running.listener.start()
     root.addHandler(_Running.passing)
 
@@ -279,14 +292,16 @@ def stop() -> None:
     """
     root = logging.getLogger()
     with _Running.ending:  # two threads may end a process
+        written = True
         if _Running.passing and _Running.listener:
             root.removeHandler(_Running.passing)
-            _Running.listener.stop()  # when it has written everything
+            written = _Running.listener.ended()
         for handler in _Running.handlers:
             root.removeHandler(handler)
-            with suppress(OSError, ValueError):
-                handler.flush()
-            handler.close()
+            if written:  # or its thread hangs in a write, and holds the handler's lock
+                with suppress(OSError, ValueError):
+                    handler.flush()
+                handler.close()
         if _Running.handlers:
             root.setLevel(_Running.level_before)
         _Running.handlers, _Running.passing, _Running.listener = (), None, None

@@ -29,7 +29,7 @@ def main() -> int:
 
 def misled() -> str | None:
     """Say what is found in the place of our package, if anything is."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).absolute().parent
     site = _source_tree(here) or here
     spec = find_spec(NAME)  # looks for it and does not import it
     if spec is None or spec.origin is None:
@@ -37,19 +37,26 @@ def misled() -> str | None:
             f"the Python package {NAME} is missing from {site}: it was moved, or removed together"
             f" with another one of this name. Install {OURS} again."
         )
-    found = Path(spec.origin).resolve()
-    if found.parent != site / NAME:
-        return _in_front(found, site)
+    found = Path(spec.origin).absolute()
     entrance = found.with_name("__main__.py")
-    if entrance.exists() and OURS.encode() not in entrance.read_bytes():
+    beside = _same(found.parent, site / NAME)
+    # Ours is also a working copy that comes before what is installed; a zip has no file to look at.
+    if OURS.encode() in entrance.read_bytes() if entrance.exists() else beside:
+        return None
+    if beside:
         return f"{_whose(site)} has written over files of {OURS} in {found.parent}. {APART}"
-    return None
+    return _in_front(found, site)
+
+
+def _same(one: Path, other: Path) -> bool:
+    # Installers may put links to folders in place, or to each file in a store of theirs.
+    return one == other or one.resolve() == other.resolve()
 
 
 def _in_front(found: Path, site: Path) -> str:
     folder = found.parents[1 if found.stem == "__init__" else 0]
     named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    leads_there = folder in (Path(each).resolve() for each in named)
+    leads_there = any(_same(folder, Path(each)) for each in named if each)
     return (
         f"{_whose(folder)} called {NAME}, in {found.parent}, comes before the one of {OURS} in"
         f" {site}. {'Unset PYTHONPATH, which leads there.' if leads_there else APART}"
@@ -75,6 +82,9 @@ def _source_tree(here: Path) -> Path | None:
 
         about = json.loads(record.read_bytes())
         if about.get("dir_info", {}).get("editable"):
-            path = unquote(urlsplit(about["url"]).path)
-            return Path(path.lstrip("/") if os.name == "nt" else path).resolve()
+            url = urlsplit(about["url"])
+            path = unquote(url.path)
+            if os.name == "nt":
+                path = f"//{url.netloc}{path}" if url.netloc else path.lstrip("/")
+            return Path(path)
     return None

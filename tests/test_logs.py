@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from threading import Thread, get_ident
+from threading import Event, Thread, get_ident
 from typing import Any
 
 import pytest
@@ -539,6 +539,40 @@ def test_stopping_from_two_threads_at_once_loses_no_line(written: Written) -> No
         ender.join()
 
     assert [line["number"] for line in written.lines()] == list(range(200))
+
+
+class Stuck(io.StringIO):
+    """A pipe that nobody reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = Event()
+
+    def write(self, text: str) -> int:
+        self.let_go.wait(30)
+        return len(text)
+
+
+def test_stopping_does_not_wait_for_ever_for_a_pipe_that_nobody_reads(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs._Listener, "_PATIENCE", 0.05)
+    written.stderr = stuck = Stuck()
+    written.start()
+    logs.write_aside()
+    log.warning("careful")
+    handlers, writer = logs._Running.handlers, logs._Running.listener
+    ending = Thread(target=logs.stop, daemon=True)
+    ending.start()
+    ending.join(10)
+
+    hangs = ending.is_alive()
+    stuck.let_go.set()
+    assert not hangs
+    assert writer is not None
+    assert writer.ended()
+    for handler in handlers:  # in a process that ends, nobody does
+        handler.close()
 
 
 PROCESS = """

@@ -48,6 +48,7 @@ async def lines(*pieces: bytes) -> list[str]:
         ((b'{"a":1}\r\n',), ['{"a":1}\r']),
         ((b'{"a":1}',), ['{"a":1}']),
         ((b"\n\n",), ["", ""]),
+        ((b"1\n2", b"3", b"\n", b"4\n5\n6"), ["1", "23", "4", "5", "6"]),
         ((), []),
     ],
 )
@@ -80,7 +81,7 @@ async def test_what_the_first_call_needs_is_loaded_in_the_quiet_after_the_start(
 ) -> None:
     mocker.patch.object(serve, "QUIET_SECONDS", 0)
     mocker.patch("gc.freeze")
-    load = mocker.patch.object(serve, "import_module", side_effect=ImportError)
+    load = mocker.patch.object(serve, "import_module", side_effect=AttributeError("half installed"))
 
     with anyio.fail_after(10):
         await serve._get_ready()

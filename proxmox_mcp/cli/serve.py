@@ -98,13 +98,15 @@ class Input:
 
     async def __aiter__(self) -> AsyncIterator[str]:
         """Yield each line, without its end; bytes that are no UTF-8 are marked in it."""
-        begun = b""
+        parts: list[bytes] = []  # of the line that has begun
         while data := await to_thread.run_sync(self._source.read, READ_BYTES):
-            *lines, begun = (begun + data).split(b"\n")
-            for line in lines:
-                yield line.decode("utf-8", errors="replace")
-        if begun:
-            yield begun.decode("utf-8", errors="replace")
+            first, *others = data.split(b"\n")
+            parts.append(first)
+            for following in others:
+                yield b"".join(parts).decode("utf-8", errors="replace")
+                parts = [following]
+        if last := b"".join(parts):
+            yield last.decode("utf-8", errors="replace")
 
 
 class Output(anyio.AsyncFile[str]):
@@ -143,6 +145,13 @@ def run(settings: Settings, out: io.TextIOWrapper) -> int:
     secrets = settings.connection.secrets if settings.connection else ()
     logs.start(settings.log, secrets=secrets)
     logs.write_aside()
+    try:
+        return _run(settings, out)
+    finally:
+        logs.stop()
+
+
+def _run(settings: Settings, out: io.TextIOWrapper) -> int:
     for warning in settings.warnings:
         log.warning(warning)
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -203,7 +212,7 @@ async def _until_the_end(
 async def _get_ready() -> None:
     """Load what the first call needs, once the client has its list and nobody is waiting."""
     await anyio.sleep(QUIET_SECONDS)
-    with suppress(ImportError):  # which the first call will tell
+    with suppress(Exception):  # the first call will tell
         await to_thread.run_sync(import_module, "proxmox_mcp.pve.session", abandon_on_cancel=True)
     gc.freeze()
 

@@ -192,8 +192,10 @@ class Pve:
         # A look for what became of a lost change is answered, and the change still is not.
         if not reading:
             self.unanswered = f"{method} {path}"
+        # What was accepted has been, whatever its answer looks like: that is looked at afterwards.
+        read, accepted = (shape, None) if method == "GET" else (None, shape)
         try:
-            answer = await self.cluster.bridge.call(verb, shape, **params)
+            answer = await self.cluster.bridge.call(verb, read, **params)
         except ProxmoxError as error:
             if not reading and not isinstance(error, OutcomeUnknown):
                 self.unanswered = None
@@ -204,7 +206,7 @@ class Pve:
             self.unanswered = None
         if method != "GET":
             self.accepted.append(f"{method} {path}")
-        return answer
+        return accepted(answer, path) if accepted else answer
 
     def found_out(self, verb: Verb, *, done: bool) -> None:
         """Note what became of a change whose answer was lost."""

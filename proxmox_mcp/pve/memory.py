@@ -14,16 +14,18 @@ class Kept:
     Attributes:
         lock: Whoever holds it asks.
         asked: How often it was asked.
-        number: Which of these the answer is to.
-        at: When that came.
-        answer: The answer.
+        number: Which of these ended last.
+        failure: How that failed, if it did.
+        answer: The last good answer.
+        at: When it came.
     """
 
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     asked: int = 0
     number: int = 0
-    at: float = float("-inf")
+    failure: Exception | None = None
     answer: Any = None
+    at: float = float("-inf")
 
 
 class Memory:
@@ -38,6 +40,8 @@ class Memory:
     ) -> tuple[Any, bool]:
         """Return an answer, and whether it was asked for by somebody else.
 
+        Who waits for what somebody else asked for shares its failure too; the next one asks anew.
+
         Args:
             key: Which answer.
             max_age: So many seconds of age are good enough. With 0, only what was asked for after
@@ -47,17 +51,30 @@ class Memory:
         kept = self._kept.setdefault(key, Kept())
         before = kept.asked
 
-        def good() -> bool:
-            return kept.number > before or self._clock() - kept.at <= max_age
+        def fresh() -> bool:
+            return kept.number > before
 
-        if not good():
+        def young() -> bool:
+            return max_age > 0 and self._clock() - kept.at <= max_age
+
+        if not (fresh() or young()):
             async with kept.lock:
-                if not good():
-                    number = kept.asked = kept.asked + 1
-                    kept.answer = await ask()
-                    kept.at, kept.number = self._clock(), number
-                    return kept.answer, False
+                if not (fresh() or young()):
+                    return await self._asked(kept, ask), False
+        if fresh() and kept.failure:
+            raise kept.failure
         return kept.answer, True
+
+    async def _asked(self, kept: Kept, ask: Callable[[], Awaitable[Any]]) -> Any:
+        number = kept.asked = kept.asked + 1
+        kept.failure = None
+        try:
+            kept.answer = await ask()
+        except Exception as error:
+            kept.failure, kept.number = error, number
+            raise
+        kept.at, kept.number = self._clock(), number
+        return kept.answer
 
     def forget(self) -> None:
         """Forget everything."""

@@ -80,7 +80,7 @@ class Body(JsonSerializer):  # type: ignore[misc] # proxmoxer ships no types
 
 def _envelope(response: requests.Response) -> Any:
     body = response.content
-    with suppress(ValueError):  # odd, or what looked like the end of a row is within one
+    with suppress(ValueError, TypeError):  # odd, or what looked like the end of a row is in one
         if len(body) > PART_BYTES and body.startswith(_LIST):
             return _in_parts(body)
     with suppress(ValueError):
@@ -232,7 +232,7 @@ def _settled(connection: Connection) -> Connection:
     requests would look through all variables again for each request, which takes a tenth of it, and
     would prefer a proxy of the environment to the one in the settings.
     """
-    url = f"https://{connection.host}:{connection.port}"
+    url = f"https://{connection.address}"
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     left_open: dict[str, Any] = {}
     if not connection.proxies:

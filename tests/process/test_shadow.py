@@ -139,6 +139,27 @@ def test_a_tree_that_is_worked_on_is_taken_from_where_it_is(site: Path) -> None:
     assert said(site, edited(site)) == "None"
 
 
+def test_a_working_copy_of_ours_that_comes_first_is_taken(site: Path) -> None:
+    package(site, "proxmoxer-mcp")
+    copy = package(site.parent / "working copy", "proxmoxer-mcp")
+
+    assert said(site, copy) == "None"
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["the folder", "each file"])
+def test_an_installer_may_put_links_to_a_store_in_place(site: Path, whole: bool) -> None:  # noqa: FBT001 - a case
+    store = package(site.parent / "store", "proxmoxer-mcp") / "proxmox_mcp"
+    here = site / "proxmox_mcp"
+    if whole:
+        here.symlink_to(store)
+    else:
+        here.mkdir()
+        for name in ("__init__.py", "__main__.py"):
+            (here / name).symlink_to(store / name)
+
+    assert said(site) == "None"
+
+
 def test_who_comes_first_is_named_with_folder_distribution_and_remedy(site: Path) -> None:
     package(site, "proxmoxer-mcp")
     theirs = package(site.parent / "theirs", "")
@@ -161,7 +182,7 @@ def test_a_single_file_that_comes_first_is_seen_too(site: Path) -> None:
 
 def test_who_was_installed_beside_a_tree_that_is_worked_on_is_seen_too(site: Path) -> None:
     tree = edited(site)
-    package(site, "proxmoxer-mcp")
+    package(site, "print('somebody else')")
 
     assert f"comes before the one of proxmoxer-mcp in {tree}. Unset PYTHONPATH" in said(site)
 

@@ -232,7 +232,7 @@ async def test_a_given_adapter_is_asked_whatever_proxy_the_environment_names(
 def opened_under(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> requests.Session:
     monkeypatch.setenv("HTTPS_PROXY", "http://theirs:3128")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/theirs.pem")
-    api = session.open_api(Connection(**TOKEN, **settings), PinnedAdapter(None, 8))
+    api = session.open_api(Connection(**TOKEN | settings), PinnedAdapter(None, 8))
     opened: requests.Session = api._store["session"]
     assert opened.trust_env is False  # it would look through all variables at each request
     return opened
@@ -267,6 +267,15 @@ def test_a_host_that_the_environment_excepts_is_asked_without_a_proxy(
     monkeypatch.setenv("NO_PROXY", Connection(**TOKEN).host)
 
     assert "https" not in opened_under(monkeypatch).proxies
+
+
+def test_a_host_that_is_an_ipv6_address_may_be_excepted_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "localhost,fd00::10")
+
+    assert opened_under(monkeypatch, host="fd00::11").proxies["https"] == "http://theirs:3128"
+    assert "https" not in opened_under(monkeypatch, host="fd00::10").proxies
 
 
 async def test_an_error_of_our_own_making_is_not_dressed_up_as_proxmoxs() -> None:

@@ -561,25 +561,14 @@ async def test_lists_of_the_cluster_that_are_asked_for_together_are_read_twice_a
     assert len(wire.asked) == together + 1  # what is older than the question is no answer to it
 
 
-async def test_a_list_that_others_waited_for_and_that_failed_is_asked_again() -> None:
-    wire = Wire(listing("pve1"), LOST, listing("pve2"))
-    cluster = Cluster(bridge_over(wire), FAST)
-    came: list[Any] = []
+async def test_a_change_was_accepted_whatever_its_answer_looks_like() -> None:
+    pve = await pve_over(Wire(data(None)))
 
-    async def ask() -> None:
-        pve = Pve(cluster)
-        await pve.open()
-        try:
-            came.append((await pve.rows(pve.cluster_api.resources.get, type="vm"))[0]["node"])
-        except Unreachable:
-            came.append(None)
+    with pytest.raises(BadAnswer):
+        await pve.record(pve.nodes("pve1").qemu(105).agent("exec").post, command="id")
 
-    async with anyio.create_task_group() as group:
-        for _ in range(4):
-            group.start_soon(ask)
-
-    assert (came[0], came.count(None), came[-1]) == ("pve1", 1, "pve2")
-    assert len(wire.asked) == 3
+    assert pve.accepted == ["POST /nodes/pve1/qemu/105/agent/exec"]
+    assert pve.unanswered is None
 
 
 async def test_without_an_age_every_read_asks() -> None:
