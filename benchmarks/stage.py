@@ -5,7 +5,6 @@ the delays that faults bring; pauses that are no setting are as users have them.
 """
 
 import hashlib
-import os
 import ssl
 import sys
 import threading
@@ -20,11 +19,11 @@ import trustme
 
 from benchmarks.assistant import Assistant
 from benchmarks.gate import HERE, Gate
+from benchmarks.place import environment
 from benchmarks.resolver import DOMAIN
 from proxmox_mcp import simulator
 from proxmox_mcp.simulator import Answer, Request
 
-ROOT = Path(__file__).parents[1]
 SCALE = 0.1
 SPEED = 200.0
 NAMES = (f"one{DOMAIN}", f"two{DOMAIN}")
@@ -175,15 +174,9 @@ def _environment(home: Path, port: int, fingerprint: str) -> dict[str, str]:
         for name, text in simulator.CREDENTIALS.items()
         if name != "host"
     }
-    return {
-        "PATH": os.environ.get("PATH", ""),
-        "PYTHONPATH": str(ROOT),
-        "HOME": str(home),
-        "XDG_CONFIG_HOME": str(home / "config"),
-        "XDG_STATE_HOME": str(home / "state"),
+    place = {
         "PROXMOX_HOST": HERE,
         "PROXMOX_PORT": str(port),
         "PROXMOX_FINGERPRINT": fingerprint,
-        **login,
-        **SCALED,
     }
+    return environment(home, {**place, **login, **SCALED})

@@ -178,9 +178,11 @@ class Pve:
         method, path = target(verb)
         if method == "GET":
             await self.bounds.may_read(path, params, self.identity)
-        else:
-            await self._may_change(method, path, wire(params))
-        return await self._sent(verb, params, shape, reading=method == "GET" and not once)
+            return await self._sent(verb, params, shape, reading=not once)
+        await self._may_change(method, path, wire(params))
+        answer = await self._sent(verb, params, reading=False)
+        # What was accepted has been, whatever its answer looks like: that is looked at afterwards.
+        return shape(answer, path) if shape else answer
 
     async def _sent(
         self, verb: Verb, params: Mapping[str, Any], shape: Shape | None = None, *, reading: bool
@@ -192,10 +194,8 @@ class Pve:
         # A look for what became of a lost change is answered, and the change still is not.
         if not reading:
             self.unanswered = f"{method} {path}"
-        # What was accepted has been, whatever its answer looks like: that is looked at afterwards.
-        read, accepted = (shape, None) if method == "GET" else (None, shape)
         try:
-            answer = await self.cluster.bridge.call(verb, read, **params)
+            answer = await self.cluster.bridge.call(verb, shape, **params)
         except ProxmoxError as error:
             if not reading and not isinstance(error, OutcomeUnknown):
                 self.unanswered = None
@@ -206,7 +206,7 @@ class Pve:
             self.unanswered = None
         if method != "GET":
             self.accepted.append(f"{method} {path}")
-        return accepted(answer, path) if accepted else answer
+        return answer
 
     def found_out(self, verb: Verb, *, done: bool) -> None:
         """Note what became of a change whose answer was lost."""

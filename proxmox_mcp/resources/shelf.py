@@ -6,6 +6,7 @@ URI; whatever else goes wrong is ``ResourceError``, -32603. Both say what happen
 
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
@@ -17,6 +18,15 @@ from proxmox_mcp.toolkit.bind import State, read, typed
 from proxmox_mcp.toolkit.policy import Policy
 
 log = logging.getLogger(__name__)
+
+
+def _about(spec: ResourceSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "description": spec.description,
+        "mime_type": spec.mime_type,
+    }
 
 
 class Shelf:
@@ -39,27 +49,13 @@ class Shelf:
     def listed(self) -> list[Resource]:
         """List those whose URI names one thing."""
         return [
-            Resource(
-                uri=spec.uri,
-                name=spec.name,
-                title=spec.title,
-                description=spec.description,
-                mime_type=spec.mime_type,
-            )
-            for spec in self.offered
-            if not spec.variables
+            Resource(uri=spec.uri, **_about(spec)) for spec in self.offered if not spec.variables
         ]
 
     def templates(self) -> list[ResourceTemplate]:
         """List those whose URI has a place for an id or a name."""
         return [
-            ResourceTemplate(
-                uri_template=spec.uri,
-                name=spec.name,
-                title=spec.title,
-                description=spec.description,
-                mime_type=spec.mime_type,
-            )
+            ResourceTemplate(uri_template=spec.uri, **_about(spec))
             for spec in self.offered
             if spec.variables
         ]
