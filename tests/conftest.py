@@ -78,8 +78,8 @@ def nobody_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def without_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks, and what became of a lost change, are looked at without a person's patience."""
-    monkeypatch.setattr(trace, "LOOK_AFTER_SECONDS", (0.01, 0.02, 0.02))
-    monkeypatch.setattr(upid, "POLL_SECONDS", (0.02, 0.1))
+    monkeypatch.setattr(trace, "LOOK_AFTER_SECONDS", (0.002, 0.005, 0.01))
+    monkeypatch.setattr(upid, "POLL_SECONDS", (0.005, 0.02))
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +102,7 @@ def no_secret_gets_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
 @pytest.fixture
 def speed() -> float:
     """How many times as fast as a real one the simulated cluster is."""
-    return 50
+    return 500
 
 
 @pytest.fixture

@@ -1023,7 +1023,7 @@ async def test_a_deletion_whose_answer_is_lost_is_sent_once_and_said_to_be_open(
 
 @pytest.mark.parametrize("version", ["7.4", "8.4", "9.0", "9.2"])
 async def test_every_supported_version_backs_up_restores_and_deletes(version: str) -> None:
-    cluster = Cluster(version=version, speed=50)
+    cluster = Cluster(version=version, speed=500)
     async with Client(serve(cluster)) as client:
         for vmid in (100, 103):
             named = {"vmid": vmid, "storage": "backup-storage", "notes": "{{guestname}}"}

@@ -563,7 +563,7 @@ async def test_a_missing_privilege_is_named(
 
 @pytest.mark.parametrize("version", ["7.4", "8.4", "9.0", "9.2"])
 async def test_every_supported_version_clones_and_makes_templates(version: str) -> None:
-    cluster = Cluster(version=version, speed=50)
+    cluster = Cluster(version=version, speed=500)
     async with Client(serve(cluster)) as client:
         for vmid in (100, 103):
             stopped(cluster, vmid)

@@ -30,7 +30,7 @@ refused = calls.refusing("proxmox_firewall_")
 @asynccontextmanager
 async def release(version: str) -> AsyncIterator[tuple[Client, Cluster]]:
     """A client on a cluster of that version, for what not every version has."""
-    cluster = Cluster(version=version, speed=50)
+    cluster = Cluster(version=version, speed=500)
     async with Client(serve(cluster)) as client:
         yield client, cluster
 

@@ -248,7 +248,7 @@ async def test_a_guest_on_an_offline_node_says_that_the_node_is_down(
 
 @pytest.mark.parametrize("version", ["7.4", "8.4", "9.0"])
 async def test_every_supported_version_answers(version: str) -> None:
-    async with Client(serve(Cluster(version=version, speed=50))) as client:
+    async with Client(serve(Cluster(version=version, speed=500))) as client:
         for name in ("nodes", "vms", "storage", "cluster_status"):
             assert not (await client.call_tool(f"proxmox_get_{name}", {})).is_error
         assert (await status(client, vmid=100))["status"] == "running"

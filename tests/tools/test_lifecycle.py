@@ -140,7 +140,7 @@ async def test_a_reset_restarts_what_ran_inside(client: Client, cluster: Cluster
 
 @pytest.mark.parametrize("version", ["7.4", "8.4", "9.0", "9.2"])
 async def test_every_supported_version_switches_power(version: str) -> None:
-    cluster = Cluster(version=version, speed=50)
+    cluster = Cluster(version=version, speed=500)
     async with Client(serve(cluster)) as client:
         for vmid, verbs in (
             (100, ("suspend", "resume", "reset", "reboot", "shutdown", "start", "stop")),

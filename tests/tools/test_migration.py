@@ -27,7 +27,7 @@ def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def release(version: str, *, mode: str = "auto") -> AsyncIterator[tuple[Client, Cluster]]:
     """A client on a cluster of that version, whose requests are held against its schema."""
-    cluster = Cluster(version=version, speed=50)
+    cluster = Cluster(version=version, speed=500)
     async with Client(serve(cluster), mode=mode) as client:
         yield client, cluster
     if pve_schema.AVAILABLE:

@@ -21,7 +21,7 @@ HUSH = "correct-horse-battery-staple"
 @asynccontextmanager
 async def release(version: str) -> AsyncIterator[tuple[Client, Cluster]]:
     """A client on a cluster of that version; its requests are held against the schema too."""
-    cluster = Cluster(version=version, speed=50)
+    cluster = Cluster(version=version, speed=500)
     async with Client(serve(cluster)) as client:
         yield client, cluster
     assert schema_faults(cluster.requests) == []

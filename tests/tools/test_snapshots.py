@@ -546,7 +546,7 @@ async def test_without_waiting_the_answer_is_the_task_and_the_call_that_goes_on(
 
 @pytest.mark.parametrize("version", ["7.4", "8.4", "9.0", "9.2"])
 async def test_every_supported_version_takes_rolls_back_and_deletes(version: str) -> None:
-    cluster = Cluster(version=version, speed=50)
+    cluster = Cluster(version=version, speed=500)
     async with Client(serve(cluster)) as client:
         for vmid in (100, 103):
             await done(client, "create", vmid=vmid, snapname="first", description="words")
