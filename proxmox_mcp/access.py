@@ -24,7 +24,8 @@ def cluster_of(settings: Settings, adapter: "BaseAdapter | None" = None) -> Clus
         from proxmox_mcp import simulator  # noqa: PLC0415
 
         connection = Connection(**simulator.CREDENTIALS)
-        adapter = adapter or simulator.SimulatorAdapter(simulator.Cluster())
+        simulated = simulator.Cluster(speed=settings.demo_speed)
+        adapter = adapter or simulator.SimulatorAdapter(simulated)
     if connection is None:
         raise ValueError("settings without a connection are for the demo only")
     bridge = Bridge(

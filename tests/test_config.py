@@ -864,7 +864,7 @@ def shipped_settings() -> dict[str, dict[str, Any]]:
 
 def model_defaults() -> dict[str, Any]:
     fields = {
-        **{name: Settings.model_fields[name] for name in ("demo", "audit_file")},
+        **{name: Settings.model_fields[name] for name in ("demo", "demo_speed", "audit_file")},
         **Policy.model_fields,
         **Connection.model_fields,
         **Limits.model_fields,

@@ -22,7 +22,7 @@ EXTRA: Final[Mapping[str, Any]] = dict.fromkeys((*SECRET_FILES, KEYRING), str)
 
 CONNECTION: Final = (*Connection.model_fields, *EXTRA)
 LOGIN: Final = ("host", "user", "token_name", "token_value", "password", "otp")
-OWN: Final = ("demo", "audit_file")  # those that stand in Settings itself
+OWN: Final = ("demo", "demo_speed", "audit_file")  # those that stand in Settings itself
 CHOOSERS: Final = ("profile", "config")  # they say what is read, so no file can hold them
 
 _KINDS: Final[Mapping[str, Any]] = {

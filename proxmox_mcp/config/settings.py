@@ -27,6 +27,7 @@ class Settings(BaseModel):
 
     profile: str = "default"
     demo: bool = False
+    demo_speed: float = Field(default=1.0, gt=0, le=1000, allow_inf_nan=False)
     audit_file: Annotated[Path | None, BeforeValidator(_absolute)] = None
     policy: Policy = Field(default_factory=Policy)
     connection: Connection | None = None  # None in demo mode only

@@ -3,6 +3,8 @@ from typing import Any
 import pytest
 from mcp.client import Client
 
+from proxmox_mcp import server
+from proxmox_mcp.config import Settings
 from proxmox_mcp.simulator import TOKENS, Cluster, Request
 from tests.conftest import Connect, text
 from tests.wire import answer, silence
@@ -113,7 +115,7 @@ async def test_running_and_errors_exclude_each_other(client: Client, cluster: Cl
     assert cluster.requests == []
 
 
-@pytest.mark.parametrize("speed", [10])
+@pytest.mark.parametrize("speed", [50])
 async def test_waiting_for_a_task_reports_progress_and_tells_its_end(
     connect: Connect,
 ) -> None:
@@ -137,6 +139,15 @@ async def test_waiting_for_a_task_reports_progress_and_tells_its_end(
     assert end["log"][-1] == "TASK OK"
     assert [done for done, _, _ in told] == sorted({done for done, _, _ in told})
     assert any(total == 100 and "GiB" in str(words) for _, total, words in told)
+
+
+async def test_the_demo_runs_its_tasks_as_fast_as_it_is_told() -> None:
+    async with Client(server.build(Settings(demo=True, demo_speed=1000))) as client:
+        newest = (await listed(client))["tasks"][0]
+        end = await status(client, upid=newest["upid"], wait=5)
+
+    assert end["type"] == "vzdump"
+    assert end["state"] == "ok"
 
 
 async def test_when_the_wait_is_over_first_the_task_is_still_running(client: Client) -> None:
