@@ -1,7 +1,7 @@
 """What an assistant may do: every tool, under every mode, on guests that it may and may not touch.
 
-Each row is played through a client on the assembled server. Two things are always asked: is the
-tool listed, and did a change leave? A refusal sends none, whatever it says.
+Each row is played through a client on the assembled server. Two things are asked: is the tool
+listed, and did a change leave? A refusal sends none, whatever it says.
 """
 
 from typing import Any
@@ -66,23 +66,33 @@ def is_listed(spec: ToolSpec, mode: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("named", MODES)
-@pytest.mark.parametrize("spec", TOOLS, ids=lambda spec: spec.name)
-async def test_a_tool_is_listed_and_sends_only_where_mode_and_guest_allow_it(
-    spec: ToolSpec, named: str
+@pytest.mark.parametrize("guests", GUESTS)
+async def test_what_is_listed_is_what_the_mode_allows_whatever_the_guests(
+    cluster: simulator.Cluster, named: str, guests: str
 ) -> None:
+    mode, (rules, _) = MODES[named], GUESTS[guests]
+
+    async with Client(serve(cluster, **mode, **rules), mode="legacy") as client:
+        offered = {tool.name for tool in (await client.list_tools()).tools}
+
+    assert offered == {spec.name for spec in TOOLS if is_listed(spec, mode)}
+    assert cluster.requests == []
+
+
+@pytest.mark.parametrize("named", MODES)
+@pytest.mark.parametrize("spec", TOOLS, ids=lambda spec: spec.name)
+async def test_a_tool_sends_only_where_mode_and_guest_allow_it(spec: ToolSpec, named: str) -> None:
     mode = MODES[named]
     for guests in GUESTS if named == "elevated" else IN_EVERY_MODE:
         rules, may_change = GUESTS[guests]
         cluster, upid = prepared()
         async with Client(serve(cluster, limits=AT_WILL, **mode, **rules), mode="legacy") as client:
-            offered = {tool.name for tool in (await client.list_tools()).tools}
             result = await client.call_tool(spec.name, likely(spec, upid))
 
         listed = is_listed(spec, mode)
         changes = listed and may_change and spec.effect != "reads"
         sends = changes and not mode.get("dry_run")
         said = f"{spec.name}, {named}, {guests}: {text(result)}"
-        assert (spec.name in offered) is listed, said
         assert bool(cluster.writes) is sends, said
         if not listed:
             assert result.is_error, said
