@@ -85,17 +85,18 @@ $(INTEROP)/ready: tests/interop/package-lock.json
 	@cd tests/interop && npm ci
 	@touch $@
 
-# pip before 25.1 knows no dependency groups, so the environment gets a newer one.
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
+# What is imported is compiled then and there; compiling all that is installed takes longer.
 $(VENV)/ready: pyproject.toml $(VENV)/bin/python
-	@$(BIN)/python -m pip install --quiet --editable .
+	@$(BIN)/python -m pip install --quiet --no-compile --editable .
 	@touch $@
 
+# pip before 25.1 knows no dependency groups, so the environment gets a newer one.
 $(VENV)/ready-dev: $(VENV)/ready
-	@$(BIN)/python -m pip install --quiet --group dev
+	@$(BIN)/python -m pip install --quiet --no-compile --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --no-compile --group dev
 	@touch $@

@@ -245,7 +245,7 @@ def _audit_show(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
 
 
 def _call(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
-    from proxmox_mcp.cli import call, manual  # noqa: PLC0415
+    from proxmox_mcp.cli import manual  # noqa: PLC0415
 
     if not given.words:
         out.write(given.usage() if given.help else manual.listing(_without_connection(given)))
@@ -253,6 +253,9 @@ def _call(given: argparse.Namespace, out: io.TextIOWrapper) -> int:
     if given.help and (page := manual.page(given.words[0], _without_connection(given))):
         out.write(page)
         return 0
+
+    from proxmox_mcp.cli import call  # noqa: PLC0415
+
     tool, *words = given.words
     wish = call.Wish(
         tool=tool, words=tuple(words), as_json=given.json, yes=given.yes, quiet=given.quiet

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from proxmox_mcp.config import Settings
-from proxmox_mcp.toolkit.contract import listed
 from proxmox_mcp.toolkit.declare import ToolSpec
 from proxmox_mcp.tools import TOOLS
 
@@ -39,6 +38,9 @@ def page(name: str, settings: Settings) -> str | None:
 
 
 def _lines(spec: ToolSpec, settings: Settings) -> list[str]:
+    # It brings the protocol's library along, which the list of tools need not wait for.
+    from proxmox_mcp.toolkit.contract import listed  # noqa: PLC0415
+
     schema = listed(spec, strict=settings.policy.confirm == "strict").input_schema
     required = schema.get("required", ())
     parameters = sorted(
