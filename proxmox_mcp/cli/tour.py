@@ -27,6 +27,7 @@ from proxmox_mcp.config import Settings
 COLUMNS = 80
 BAR = 30
 FOLLOW_SECONDS = 60
+SIMULATED = "on the built-in simulated cluster, four times as fast as a real one"
 QUICKLY = {"PROXMOX_MCP_DEMO_SPEED": "4"}
 """Whoever watches wants to see tasks run, and not to wait for them; only the demo has a pace."""
 ELSEWHERE = "../access/users"
@@ -126,9 +127,8 @@ async def _walk(command: list[str], live: bool, out: TextIO, errors: TextIO) -> 
     child = StdioServerParameters(command=command[0], args=command[1:], env=environment)
     async with Client(stdio_client(child, errlog=errors)) as client:
         walk = Walk(client, out, live)
-        cluster = "your cluster, reading only" if live else "the built-in simulated cluster, four times as fast as a real one"
         walk.say("proxmox-mcp: a tour with a real MCP client, over stdio")
-        walk.say(f"on {cluster}")
+        walk.say("on your cluster, reading only" if live else SIMULATED)
         steps: tuple[tuple[str, Callable[[Walk], Awaitable[None]]], ...] = (
             ("What can an assistant do?", _tools),
             ("Is everything all right?", _health),
