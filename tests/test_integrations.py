@@ -27,7 +27,8 @@ from proxmox_mcp import __version__
 from proxmox_mcp.config import environment, load, names
 from proxmox_mcp.pve.connection import SECRETS
 from proxmox_mcp.tools import TOOLS
-from tests.process.server_process import OFFERED, PROGRAM, serving
+from tests.process.server_process import OFFERED, serving
+from tests.process.warm import COLD
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "integrations"
@@ -288,8 +289,8 @@ def offered(server_command: Sequence[str], home: Path, variables: Mapping[str, s
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        ("plugin", PROGRAM),
-        ("project", PROGRAM),
+        ("plugin", COLD),
+        ("project", COLD),
         ("desktop", (sys.executable, str(BUNDLE / MANIFEST["server"]["entry_point"]))),
     ],
 )

@@ -21,6 +21,7 @@ from tests.process.server_process import (
     log_lines,
     serving,
 )
+from tests.process.warm import program
 
 CALLS = 200
 SERVERS = 4
@@ -98,7 +99,7 @@ def test_200_calls_at_once_over_a_pipe_are_all_answered_and_logged(
     cluster.intercept = gauge
     with (
         https_door(cluster, tmp_path) as door,
-        serving(tmp_path / "home", variables=door | LOOSE) as server,
+        serving(tmp_path / "home", variables=door | LOOSE, command=program()) as server,
     ):
         server.initialize()
         asked = [

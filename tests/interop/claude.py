@@ -11,7 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.process.server_process import BOUND, PROGRAM, ROOT, environment
+from tests.process.server_process import BOUND, ROOT, environment
+from tests.process.warm import COLD
 
 NAME = "proxmox-demo"
 NEGOTIATION = {"legacy": "legacy", "modern": "auto"}
@@ -42,7 +43,7 @@ def listed(claude: str, home: Path, era: str) -> str:
         )
         return ended.stdout
 
-    added = run("add", NAME, "--", *PROGRAM, "--demo")
+    added = run("add", NAME, "--", *COLD, "--demo")
     lines = run("list").splitlines()
     return next((line for line in lines if line.startswith(f"{NAME}:")), added)
 

@@ -15,10 +15,11 @@ from typing import Any
 from tests.interop.facts import EVERY_FACT, Facts, cells
 from tests.interop.node import HERE, node, pinned, script
 from tests.process.environments import Environment
-from tests.process.server_process import BOUND, PROGRAM, ROOT, environment
+from tests.process.server_process import BOUND, ROOT, environment
+from tests.process.warm import COLD
 
 PYTHON_1 = "1.30.0"
-SERVER = (*PROGRAM, "--demo")
+SERVER = (*COLD, "--demo")
 SCRIPTS = HERE / "clients"
 SDK, CLIENT = "@modelcontextprotocol/sdk", "@modelcontextprotocol/client"
 INSPECTOR = "@modelcontextprotocol/inspector"

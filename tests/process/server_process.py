@@ -8,7 +8,6 @@ import json
 import os
 import queue
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,11 +19,11 @@ import trustme
 
 from proxmox_mcp import simulator
 from proxmox_mcp.tools import TOOLS
+from tests.process.warm import COLD, program
 
 ROOT = Path(__file__).parents[2]
 OFFERED = sorted(spec.name for spec in TOOLS if not spec.elevated)
 ELEVATED = sorted(spec.name for spec in TOOLS if spec.elevated)
-PROGRAM = (sys.executable, "-m", "proxmox_mcp")
 LATEST_LEGACY = "2025-11-25"
 NOTHING: Mapping[str, str] = MappingProxyType({})
 BOUND = 60
@@ -41,11 +40,15 @@ def environment(home: Path, variables: Mapping[str, str] = NOTHING) -> dict[str,
 
 
 def run_program(
-    home: Path, *words: str, said: str = "", variables: Mapping[str, str] = NOTHING
+    home: Path,
+    *words: str,
+    said: str = "",
+    variables: Mapping[str, str] = NOTHING,
+    command: Sequence[str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command line to its end, with *said* on stdin."""
+    """Run one command line to its end, with *said* on stdin; warm unless a *command* is given."""
     return subprocess.run(  # noqa: S603 - our own program
-        [*PROGRAM, *words],
+        [*(command or program()), *words],
         cwd=ROOT,
         env=environment(home, variables),
         input=said,
@@ -231,7 +234,7 @@ def serving(
     home: Path,
     *words: str,
     variables: Mapping[str, str] = NOTHING,
-    command: Sequence[str] = PROGRAM,
+    command: Sequence[str] = COLD,
     cwd: Path = ROOT,
 ) -> Iterator[ServerProcess]:
     """Run a server until the end of the block at the latest."""

@@ -19,12 +19,12 @@ from tests import secrecy
 from tests.process.server_process import (
     BOUND,
     NOTHING,
-    PROGRAM,
     ROOT,
     environment,
     https_door,
     run_program,
 )
+from tests.process.warm import program
 from tests.test_cancellation import Hang
 
 if sys.platform == "win32":
@@ -58,7 +58,7 @@ class Terminal:
         self._master, slave = pty.openpty()
         self.said = ""
         self.process = subprocess.Popen(  # noqa: S603 - our own program
-            [*PROGRAM, "call", *words],
+            [*program(), "call", *words],
             cwd=ROOT,
             env=environment(home, variables),
             stdin=slave,
@@ -317,7 +317,7 @@ def test_whoever_reads_on_may_have_enough(tmp_path: Path) -> None:
     os.close(reading)
     try:
         ended = subprocess.run(  # noqa: S603 - our own program
-            [*PROGRAM, "call", "--demo", "proxmox_get_vms"],
+            [*program(), "call", "--demo", "proxmox_get_vms"],
             cwd=ROOT,
             env=environment(tmp_path),
             stdin=subprocess.DEVNULL,

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,13 +18,13 @@ from proxmox_mcp.config import load
 from tests.process.server_process import (
     BOUND,
     NOTHING,
-    PROGRAM,
     ROOT,
     environment,
     https_door,
     run_program,
     serving,
 )
+from tests.process.warm import COLD, program
 
 if sys.platform == "win32":
     pytest.skip("there are no pseudo-terminals here", allow_module_level=True)
@@ -37,12 +37,6 @@ SECRET = str(simulator.CREDENTIALS["token_value"])
 PASSWORD = str(simulator.PASSWORD["password"])
 WHOLE = f"{USER}!{NAME}={SECRET}"
 LOCAL = {"NO_PROXY": "127.0.0.1"}
-
-# The program's controlling terminal is its own, so that a secret can be asked for without echo.
-_AT_A_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "os.execv(sys.argv[1], sys.argv[1:])"
-)
 
 
 @pytest.fixture
@@ -101,7 +95,7 @@ class Person:
 def person(home: Path, *words: str, variables: Mapping[str, str] = NOTHING) -> Iterator[Person]:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-c", _AT_A_TERMINAL, *PROGRAM, "init", *words],
+        [*program(), "init", *words],
         cwd=ROOT,
         env=environment(home, {**LOCAL, **variables}),
         stdin=theirs,
@@ -131,9 +125,9 @@ def folder_of(home: Path) -> Path:
     return home / "config" / "proxmox-mcp"
 
 
-def the_server_works(home: Path, *words: str) -> None:
+def the_server_works(home: Path, *words: str, command: Sequence[str] | None = None) -> None:
     """Start it as a client would, who knows nothing of Proxmox."""
-    with serving(home, *words, variables=LOCAL) as server:
+    with serving(home, *words, variables=LOCAL, command=command or program()) as server:
         server.initialize()
         result = server.call("proxmox_get_vms")
     assert not result.get("isError")
@@ -232,7 +226,7 @@ def test_variables_become_settings_that_need_no_environment(
         0o600,
         0o700,
     )
-    the_server_works(home)
+    the_server_works(home, command=COLD)
 
 
 def call_of(port: str) -> dict[str, object]:

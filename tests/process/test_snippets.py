@@ -7,9 +7,9 @@ Our own commands are the real ones, on the simulated cluster over HTTPS. What be
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import pytest
 from proxmox_mcp import simulator
 from proxmox_mcp.config import ConfigError, load
 from tests.process.server_process import ROOT, environment, https_door
+from tests.process.warm import program
 
 SNIPPET = re.compile(r"^```(?P<kind>sh|toml|json)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
 DOCUMENTS = sorted(
@@ -63,7 +64,7 @@ def stand_ins(tmp_path: Path) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     # A question that nobody is there to answer is answered with yes.
-    ours = f'[ "$1" = init ] && set -- "$@" --yes\nexec {sys.executable} -m proxmox_mcp "$@"\n'
+    ours = f'[ "$1" = init ] && set -- "$@" --yes\nexec {shlex.join(program())} "$@"\n'
     theirs = (
         f'printf "%s\\t" "${{0##*/}}" "$@" >> {tmp_path}/told\nprintf "\\n" >> {tmp_path}/told\n'
     )

@@ -19,7 +19,6 @@ from proxmox_mcp.cli.serve import GRACE_SECONDS
 from tests.process.server_process import (
     BOUND,
     OFFERED,
-    PROGRAM,
     ROOT,
     ServerProcess,
     environment,
@@ -33,6 +32,7 @@ from tests.process.server_process import (
     run_program,
     serving,
 )
+from tests.process.warm import COLD, program
 
 SECRET = "5ecret-0f-s0mebody"
 HANGING = 40
@@ -79,7 +79,7 @@ async def test_the_sdks_client_is_served_in_either_era(
     mode: str, version: str, tmp_path: Path
 ) -> None:
     child = StdioServerParameters(
-        command=PROGRAM[0], args=[*PROGRAM[1:], "--demo"], env=environment(tmp_path), cwd=ROOT
+        command=COLD[0], args=[*COLD[1:], "--demo"], env=environment(tmp_path), cwd=ROOT
     )
     with (tmp_path / "stderr").open("w+") as errors:
         async with Client(stdio_client(child, errlog=errors), mode=mode) as client:
@@ -95,7 +95,7 @@ async def test_the_sdks_client_is_served_in_either_era(
 
 
 def test_lines_that_are_no_requests_do_no_harm(tmp_path: Path) -> None:
-    with serving(tmp_path, "--demo") as server:
+    with serving(tmp_path, "--demo", command=program()) as server:
         server.initialize()
         for line in (
             b"",
@@ -173,7 +173,7 @@ def test_requests_that_hang_do_not_keep_the_server_from_leaving(
     cluster.intercept = hang
     at_once = door | {"PROXMOX_MCP_MAX_PARALLEL": str(HANGING)}
     try:
-        with serving(tmp_path, variables=at_once) as server:
+        with serving(tmp_path, variables=at_once, command=program()) as server:
             server.initialize()
             for _ in range(HANGING):
                 server.ask_tool("proxmox_get_nodes")
@@ -206,7 +206,7 @@ threading.Event().wait()
 
 
 def test_killing_the_process_that_started_it_ends_the_server(tmp_path: Path) -> None:
-    parent = (sys.executable, "-c", PARENT, *PROGRAM)
+    parent = (sys.executable, "-c", PARENT, *COLD)
     with serving(tmp_path, "--demo", command=parent) as server:
         hello = server.answer(server.ask("initialize", initialize_params()))
         server.process.kill()
@@ -263,7 +263,9 @@ def test_nothing_that_others_print_gets_onto_the_wire(tmp_path: Path) -> None:
 def test_without_verification_of_certificates_each_start_warns_once(
     door: dict[str, str], tmp_path: Path
 ) -> None:
-    with serving(tmp_path, variables=door | {"PROXMOX_VERIFY_SSL": "false"}) as server:
+    with serving(
+        tmp_path, variables=door | {"PROXMOX_VERIFY_SSL": "false"}, command=program()
+    ) as server:
         server.initialize()
         nodes = server.call("proxmox_get_nodes")
         server.end_input()
@@ -281,7 +283,7 @@ HELLO = request_line(0, "initialize", initialize_params()) + "\n"
 def test_without_credentials_it_says_how_to_give_them_and_that_the_demo_needs_none(
     tmp_path: Path,
 ) -> None:
-    ended = run_program(tmp_path, said=HELLO)
+    ended = run_program(tmp_path, said=HELLO, command=COLD)
 
     assert (ended.returncode, ended.stdout) == (2, "")
     for name in ("HOST", "USER", "TOKEN_NAME", "TOKEN_VALUE"):
@@ -315,7 +317,7 @@ def test_broken_settings_end_the_start_with_a_page_of_problems_and_no_secret(
 ) -> None:
     variables, named = BROKEN[case]
 
-    ended = run_program(tmp_path, said=HELLO, variables=variables)
+    ended = run_program(tmp_path, said=HELLO, variables=variables, command=COLD)
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert [name for name in named if name not in ended.stderr] == []
@@ -328,7 +330,7 @@ def test_a_login_that_is_refused_is_an_error_and_never_the_demo(
 ) -> None:
     login = {name: text for name, text in door.items() if "TOKEN" not in name}
     login |= {"PROXMOX_PASSWORD": SECRET, "PROXMOX_MCP_LOG_LEVEL": "DEBUG"}
-    with serving(tmp_path, variables=login) as server:
+    with serving(tmp_path, variables=login, command=program()) as server:
         server.initialize()
         result = server.call("proxmox_get_nodes")
         server.end_input()
@@ -358,7 +360,7 @@ def test_every_call_leaves_one_line_with_its_figures_and_no_secret(
         ("proxmox_get_vm_status", {"vmid": 999}),
         ("proxmox_execute_vm_command", {"vmid": 100, "command": ["id"]}),
     ]
-    with serving(tmp_path, variables=door | elevated) as server:
+    with serving(tmp_path, variables=door | elevated, command=program()) as server:
         server.initialize()
         for tool, arguments in calls:
             server.call(tool, **arguments)
@@ -412,7 +414,7 @@ def test_two_servers_write_one_folder_without_losing_a_line(tmp_path: Path) -> N
 
 
 def test_a_call_about_a_task_is_logged_with_the_tasks_id(tmp_path: Path) -> None:
-    with serving(tmp_path, "--demo") as server:
+    with serving(tmp_path, "--demo", command=program()) as server:
         server.initialize()
         (task,) = server.call("proxmox_task_list", running=True)["structuredContent"]["tasks"]
         stopped = server.call("proxmox_task_stop", upid=task["upid"])

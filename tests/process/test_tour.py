@@ -11,13 +11,13 @@ import pytest
 from proxmox_mcp import simulator
 from tests.process.server_process import (
     BOUND,
-    PROGRAM,
     ROOT,
     environment,
     https_door,
     run_program,
     serving,
 )
+from tests.process.warm import COLD
 
 COLUMNS = 80
 STEPS = (
@@ -34,7 +34,7 @@ STEPS = (
 def under_way(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
     """The tour of the demo; its tasks take ten seconds, so the tests of other tours run first."""
     with subprocess.Popen(  # noqa: S603 - our own program
-        [*PROGRAM, "tour"],
+        [*COLD, "tour"],
         cwd=ROOT,
         env=environment(tmp_path_factory.mktemp("tourist")),
         stdin=subprocess.DEVNULL,
