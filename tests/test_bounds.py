@@ -4,7 +4,8 @@ Each row is played through a client on the assembled server. Two things are aske
 listed, and did a change leave? A refusal sends none, whatever it says.
 """
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import pytest
 from mcp.client import Client
@@ -79,28 +80,45 @@ async def test_what_is_listed_is_what_the_mode_allows_whatever_the_guests(
     assert cluster.requests == []
 
 
-@pytest.mark.parametrize("named", MODES)
-@pytest.mark.parametrize("spec", TOOLS, ids=lambda spec: spec.name)
-async def test_a_tool_sends_only_where_mode_and_guest_allow_it(spec: ToolSpec, named: str) -> None:
-    mode = MODES[named]
-    for guests in GUESTS if named == "elevated" else IN_EVERY_MODE:
-        rules, may_change = GUESTS[guests]
-        cluster, upid = prepared()
-        async with Client(serve(cluster, limits=AT_WILL, **mode, **rules), mode="legacy") as client:
+@dataclass
+class Stand:
+    """What one server takes for its cluster: a new one for each call."""
+
+    cluster: simulator.Cluster = field(init=False)
+
+    def receive(self, *request: Any) -> simulator.Answer:
+        return self.cluster.receive(*request)
+
+
+@pytest.mark.parametrize(
+    ("named", "guests"),
+    [
+        (named, each)
+        for named in MODES
+        for each in (GUESTS if named == "elevated" else IN_EVERY_MODE)
+    ],
+)
+async def test_a_tool_sends_only_where_mode_and_guest_allow_it(named: str, guests: str) -> None:
+    mode, (rules, may_change) = MODES[named], GUESTS[guests]
+    stand = Stand()
+    server = serve(cast("simulator.Cluster", stand), limits=AT_WILL, **mode, **rules)
+    async with Client(server, mode="legacy") as client:
+        for spec in TOOLS:
+            stand.cluster, upid = prepared()
             result = await client.call_tool(spec.name, likely(spec, upid))
 
-        listed = is_listed(spec, mode)
-        changes = listed and may_change and spec.effect != "reads"
-        sends = changes and not mode.get("dry_run")
-        said = f"{spec.name}, {named}, {guests}: {text(result)}"
-        assert bool(cluster.writes) is sends, said
-        if not listed:
-            assert result.is_error, said
-            assert "is switched off: " in text(result), said
-            assert cluster.requests == []
-        elif spec.effect != "reads":
-            assert result.is_error is not may_change, said
-        assert schema_faults(cluster.requests) == []
+            listed = is_listed(spec, mode)
+            changes = listed and may_change and spec.effect != "reads"
+            sends = changes and not mode.get("dry_run")
+            said = f"{spec.name}: {text(result)}"
+            assert bool(stand.cluster.writes) is sends, said
+            if not listed:
+                assert result.is_error, said
+                assert "is switched off: " in text(result), said
+                assert stand.cluster.requests == [], said
+            elif spec.effect != "reads":
+                assert result.is_error is not may_change, said
+            assert schema_faults(stand.cluster.requests) == [], said
 
 
 @pytest.mark.parametrize("spec", TOOLS, ids=lambda spec: spec.name)
