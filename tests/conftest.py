@@ -24,6 +24,9 @@ from tests import pve_schema, secrecy
 FAST = Limits(retry_delay=0)
 """No back-off between tries; everything else as users have it."""
 
+NEVER_DONE = 0.01
+"""A speed of the simulated cluster at which no task ends while a test runs."""
+
 
 @pytest.fixture
 def anyio_backend() -> str:

@@ -16,7 +16,7 @@ from proxmox_mcp.prompts.look import Look
 from proxmox_mcp.simulator.state import Snapshot, Volume
 from proxmox_mcp.tools import TOOLS
 from tests import secrecy
-from tests.conftest import Connect, serve
+from tests.conftest import NEVER_DONE, Connect, serve
 from tests.wire import answer, silence
 
 MOST_CHARACTERS = 12_000
@@ -39,6 +39,13 @@ MOST_REQUESTS = {
     "why_denied": 4,
 }
 """On three nodes and nine storages, of which five hold backups; guests cost none."""
+
+
+@pytest.fixture
+def speed() -> float:
+    """So slow that the backup which runs from the start goes on, and is not yet among backups."""
+    return NEVER_DONE
+
 
 both_eras = pytest.mark.parametrize("mode", ["legacy", "auto"])
 every_prompt = pytest.mark.parametrize("name", ARGUMENTS)

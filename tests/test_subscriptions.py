@@ -14,7 +14,7 @@ from mcp.types import ResourceUpdatedNotification
 from proxmox_mcp import server, simulator
 from proxmox_mcp.resources import subscriptions
 from proxmox_mcp.resources.subscriptions import Watcher
-from tests.conftest import schema_faults, serve
+from tests.conftest import NEVER_DONE, schema_faults, serve
 from tests.tools.calls import called
 from tests.wire import silence
 
@@ -333,6 +333,7 @@ async def test_a_node_that_is_down_hides_how_its_tasks_are_and_nothing_else(
         slow.bring_online("pve2")
 
 
+@pytest.mark.parametrize("speed", [NEVER_DONE])
 async def test_rules_hold_for_what_is_followed(
     cluster: simulator.Cluster, watchers: list[Watcher]
 ) -> None:

@@ -62,6 +62,7 @@ async def test_input_reaches_the_command(client: Client) -> None:
     assert said["stdout"] == "from here"
 
 
+@pytest.mark.parametrize("speed", [50])
 async def test_when_the_wait_is_over_the_command_runs_on_and_can_be_awaited_by_pid(
     client: Client, cluster: Cluster
 ) -> None:
@@ -74,6 +75,7 @@ async def test_when_the_wait_is_over_the_command_runs_on_and_can_be_awaited_by_p
     assert len(cluster.writes) == 1
 
 
+@pytest.mark.parametrize("speed", [50])
 async def test_waiting_for_a_command_reports_progress(connect: Connect) -> None:
     told: list[tuple[float, float | None, str | None]] = []
 

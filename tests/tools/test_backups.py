@@ -5,7 +5,7 @@ from mcp.client import Client
 
 from proxmox_mcp.simulator import TOKENS, Answer, Cluster, Request
 from proxmox_mcp.simulator.state import GIB, Volume
-from tests.conftest import Connect, schema_faults, serve
+from tests.conftest import NEVER_DONE, Connect, schema_faults, serve
 from tests.tools import calls
 from tests.wire import answer, refusal, silence
 
@@ -14,7 +14,6 @@ VOLID = f"backup-storage:backup/{FILE}"
 OLDER = VOLID.replace("11_06", "11_05")
 IN_PBS = "pbs:backup/ct/103/2025-11-06T02:00:00Z"
 CONTENT = "/nodes/pve1/storage/backup-storage/content"
-NEVER_DONE = 0.01
 """A pace at which the backup that runs from the start does not end while a test does."""
 
 

@@ -116,7 +116,7 @@ async def test_each_action_is_sent_once_and_told_when_its_task_has_ended(
 async def test_a_reboot_is_over_when_the_guest_runs_again(
     connect: Connect, cluster: Cluster, mode: str, vmid: int, path: str
 ) -> None:
-    cluster.speed = 4  # slow enough to be seen between down and up
+    cluster.speed = 20  # slow enough to be seen between down and up
     before = cluster.guest(vmid).started
 
     async with connect(mode=mode) as client:
@@ -557,7 +557,7 @@ async def test_without_waiting_the_answer_is_the_task_and_the_call_that_goes_on(
 async def test_the_next_call_of_an_unfinished_one_goes_on_waiting_to_the_end(
     client: Client, cluster: Cluster
 ) -> None:
-    cluster.speed = 4
+    cluster.speed = 20
     begun = await done(client, "shutdown", vmid=100, wait=0)
 
     result = await client.call_tool("proxmox_task_status", {"upid": begun["upid"], "wait": 300})
