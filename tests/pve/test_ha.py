@@ -16,6 +16,14 @@ from tests.pve.scripted import LOST, Reply, Wire, data, log_lines, pve_over, ref
 pytestmark = pytest.mark.usefixtures("quick_looks")
 
 WEB = 102  # the HA manager looks after it
+
+
+@pytest.fixture
+def speed() -> float:
+    """So slow that the manager is seen to have a request, and not yet to have carried it out."""
+    return 20
+
+
 MOVING = Upid.parse("UPID:pve1:00005E93:00060690:6B02AB4B:hamigrate:101:root@pam!mcp:")
 MOVING_LOG = ["Requesting HA migration for VM 101 to node pve2", "TASK OK"]
 

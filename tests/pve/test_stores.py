@@ -10,10 +10,17 @@ from proxmox_mcp.pve.bridge import target
 from proxmox_mcp.pve.errors import NotFound, Refused
 from proxmox_mcp.pve.guard import Pve
 from proxmox_mcp.simulator.seed import SAMPLE_BACKUP
+from tests.conftest import NEVER_DONE
 from tests.pve.scripted import Wire, data, form, pve_over
 
 OLDER = SAMPLE_BACKUP.replace("11_06", "11_05")
 IN_PBS = "pbs:backup/ct/103/2025-11-06T02:00:00Z"
+
+
+@pytest.fixture
+def speed() -> float:
+    """The backup that runs from the start goes on, and is not yet among backups."""
+    return NEVER_DONE
 
 
 @pytest.mark.parametrize(
