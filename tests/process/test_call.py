@@ -2,11 +2,9 @@
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +28,7 @@ from tests.test_cancellation import Hang
 if sys.platform == "win32":
     pytest.skip("there are no pseudo-terminals", allow_module_level=True)
 
-import pty
+from tests.process.terminal import Terminal, at_a_terminal
 
 SAMPLE = "backup-storage:backup/vzdump-qemu-100-2025_11_06-14_30_00.vma.zst"
 DELETE = ("proxmox_backup_delete", "storage=backup-storage", f"volume={SAMPLE}")
@@ -51,64 +49,11 @@ def recorded(home: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for file in trails for line in file.read_text("utf-8").splitlines()]
 
 
-class Terminal:
-    """A call at a terminal: stdin and stderr are one, and stdout is a pipe."""
-
-    def __init__(self, home: Path, words: tuple[str, ...], variables: Mapping[str, str]) -> None:
-        self._master, slave = pty.openpty()
-        self.said = ""
-        self.process = subprocess.Popen(  # noqa: S603 - our own program
-            [*program(), "call", *words],
-            cwd=ROOT,
-            env=environment(home, variables),
-            stdin=slave,
-            stdout=subprocess.PIPE,
-            stderr=slave,
-            start_new_session=True,
-        )
-        os.close(slave)
-
-    def hears(self, words: str) -> None:
-        """Wait until these words have been printed."""
-        until = time.monotonic() + BOUND
-        while words not in self.said:
-            assert self._reads(until), f"ended, or was silent: {self.said}"
-
-    def _reads(self, until: float) -> bool:
-        ready, _, _ = select.select([self._master], [], [], max(0.0, until - time.monotonic()))
-        try:
-            found = os.read(self._master, 65_536) if ready else b""
-        except OSError:  # how Linux says that nobody holds the other end any more
-            return False
-        self.said += found.decode("utf-8", "replace")
-        return bool(found)
-
-    def types(self, line: str) -> None:
-        os.write(self._master, f"{line}\n".encode())
-
-    def ends(self) -> tuple[int, str]:
-        """Wait for the end; return the exit code and all of stdout."""
-        until = time.monotonic() + BOUND
-        while self._reads(until):
-            pass
-        stdout, _ = self.process.communicate(timeout=BOUND)
-        assert secrecy.leaks(self.said + stdout.decode()) == []
-        assert "Traceback" not in self.said
-        return self.process.returncode, stdout.decode()
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.communicate(timeout=BOUND)
-        os.close(self._master)
-
-
 @contextmanager
 def terminal(home: Path, *words: str, variables: Mapping[str, str] = NOTHING) -> Iterator[Terminal]:
-    opened = Terminal(home, words, variables)
-    try:
-        yield opened
-    finally:
-        opened.close()
+    """Call a tool at a terminal; stdout is a pipe."""
+    with at_a_terminal(home, "call", *words, variables=variables, stdout_apart=True) as call:
+        yield call
 
 
 # --- in a pipe -------------------------------------------------------------------------------

@@ -2,10 +2,8 @@
 
 import json
 import os
-import select
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,10 +14,7 @@ import pytest
 from proxmox_mcp import simulator
 from proxmox_mcp.config import load
 from tests.process.server_process import (
-    BOUND,
     NOTHING,
-    ROOT,
-    environment,
     https_door,
     run_program,
     serving,
@@ -29,7 +24,7 @@ from tests.process.warm import COLD, program
 if sys.platform == "win32":
     pytest.skip("there are no pseudo-terminals here", allow_module_level=True)
 
-import pty
+from tests.process.terminal import Terminal, at_a_terminal
 
 USER = str(simulator.CREDENTIALS["user"])
 NAME = str(simulator.CREDENTIALS["token_name"])
@@ -53,63 +48,11 @@ def port(tmp_path: Path) -> Iterator[str]:
         yield variables["PROXMOX_PORT"]
 
 
-class Person:
-    """Somebody at a terminal: waits for words to appear, and types."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]", terminal: int) -> None:
-        self.process = process
-        self.screen = ""
-        self._terminal = terminal
-        self._seen = 0
-
-    def sees(self, words: str) -> None:
-        """Wait until these words have appeared after all that were waited for before."""
-        until = time.monotonic() + BOUND
-        while (found := self.screen.find(words, self._seen)) < 0:
-            assert time.monotonic() < until, f"never saw {words!r}:\n{self.screen}"
-            assert self._read(until - time.monotonic()), f"ended without {words!r}:\n{self.screen}"
-        self._seen = found + len(words)
-
-    def answers(self, question: str, answer: str) -> None:
-        self.sees(question)
-        os.write(self._terminal, f"{answer}\n".encode())
-
-    def code(self) -> int:
-        """Wait for the end."""
-        until = time.monotonic() + BOUND
-        while self._read(until - time.monotonic()):
-            pass
-        return self.process.wait(timeout=BOUND)
-
-    def _read(self, seconds: float) -> bool:
-        ready, _, _ = select.select([self._terminal], [], [], max(seconds, 0))
-        try:
-            data = os.read(self._terminal, 65536) if ready else b""
-        except OSError:  # so Linux says that nobody holds the other end any more
-            data = b""
-        self.screen += data.decode().replace("\r\n", "\n")
-        return bool(data)
-
-
 @contextmanager
-def person(home: Path, *words: str, variables: Mapping[str, str] = NOTHING) -> Iterator[Person]:
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(  # noqa: S603 - our own program
-        [*program(), "init", *words],
-        cwd=ROOT,
-        env=environment(home, {**LOCAL, **variables}),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    try:
-        yield Person(process, ours)
-    finally:
-        process.kill()
-        process.wait(timeout=BOUND)
-        os.close(ours)
+def person(home: Path, *words: str, variables: Mapping[str, str] = NOTHING) -> Iterator[Terminal]:
+    """Somebody who runs ``proxmox-mcp init`` at a terminal."""
+    with at_a_terminal(home, "init", *words, variables={**LOCAL, **variables}) as somebody:
+        yield somebody
 
 
 def init(
@@ -196,22 +139,22 @@ def test_variables_become_settings_that_need_no_environment(
     home: Path, port: str, title: str
 ) -> None:
     with person(home, variables=by_variables(port)[title]) as somebody:
-        somebody.sees("our own variables" if title == "the reference system" else title)
+        somebody.hears("our own variables" if title == "the reference system" else title)
         somebody.answers("Which one?", "")
         if title == "prometheus-pve-exporter":
             somebody.answers("one node:", f"127.0.0.1:{port}")
-        somebody.sees("SHA-256 fingerprint")
+        somebody.hears("SHA-256 fingerprint")
         somebody.answers("Is it the same?", "yes")
-        somebody.sees("tools are usable")
-        somebody.sees("Written:")
+        somebody.hears("tools are usable")
+        somebody.hears("Written:")
         somebody.answers("Which client", "")
 
-        assert somebody.code() == 0
-        assert "claude mcp add --scope user proxmox -- " in somebody.screen
-        assert SECRET not in somebody.screen
+        assert somebody.ends()[0] == 0
+        assert "claude mcp add --scope user proxmox -- " in somebody.said
+        assert SECRET not in somebody.said
 
     held = tomllib.loads((folder_of(home) / "settings.toml").read_text())["default"]
-    assert held.pop("fingerprint") in somebody.screen
+    assert held.pop("fingerprint") in somebody.said
     assert held.pop("timeout", 20) == 20
     assert held == {
         "host": "127.0.0.1",
@@ -277,8 +220,8 @@ def test_a_file_of_another_program_becomes_settings(home: Path, port: str, name:
     with person(home, "--from-file", str(path), "--client", "none") as somebody:
         somebody.answers("Which one?", "1")
         somebody.answers("Is it the same?", "yes")
-        assert somebody.code() == 0
-        assert SECRET not in somebody.screen
+        assert somebody.ends()[0] == 0
+        assert SECRET not in somebody.said
 
     path.unlink()
     the_files_lead_to(home, port)
@@ -290,12 +233,12 @@ def test_the_exporters_file_is_found_and_only_its_host_is_asked_for(home: Path, 
     path.write_text(f"default:\n  user: root@pam\n  password: {PASSWORD}\n  verify_ssl: false\n")
 
     with person(home, "--client", "none") as somebody:
-        somebody.sees(f"file {path}, default: password")
+        somebody.hears(f"file {path}, default: password")
         somebody.answers("Which one?", "")
         somebody.answers("one node:", f"https://127.0.0.1:{port}")
         somebody.answers("Is it the same?", "yes")
-        assert somebody.code() == 0
-        assert PASSWORD not in somebody.screen
+        assert somebody.ends()[0] == 0
+        assert PASSWORD not in somebody.said
 
     the_server_works(home)
 
@@ -305,10 +248,10 @@ def test_what_a_client_hands_to_another_server_is_found(home: Path, port: str) -
     (home / ".claude.json").write_text(json.dumps({"mcpServers": {"old": {"env": env}}}))
 
     with person(home, "--client", "none") as somebody:
-        somebody.sees("mcpServers.old.env: PROXMOX_TOKEN_VALUE")
+        somebody.hears("mcpServers.old.env: PROXMOX_TOKEN_VALUE")
         somebody.answers("Which one?", "")
         somebody.answers("Is it the same?", "yes")
-        assert somebody.code() == 0
+        assert somebody.ends()[0] == 0
 
     the_server_works(home)
 
@@ -317,15 +260,15 @@ def test_with_nothing_to_find_all_is_asked_and_the_secret_is_not_shown(
     home: Path, port: str
 ) -> None:
     with person(home) as somebody:
-        somebody.sees("No login was found")
+        somebody.hears("No login was found")
         somebody.answers("one node:", f"127.0.0.1:{port}")
         somebody.answers("User with its realm", USER)
         somebody.answers("Name of the API token", NAME)
         somebody.answers("Secret of the API token (not shown)", SECRET)
         somebody.answers("Is it the same?", "y")
         somebody.answers("Which client", "none")
-        assert somebody.code() == 0
-        assert SECRET not in somebody.screen
+        assert somebody.ends()[0] == 0
+        assert SECRET not in somebody.said
 
     the_server_works(home)
 
@@ -336,32 +279,32 @@ def test_of_several_the_person_chooses_and_may_refuse_all(home: Path, port: str)
     variables |= {"PM_API_TOKEN_ID": "a@pve!b", "PM_API_TOKEN_SECRET": "x-y-z"}
 
     with person(home, "--client", "none", variables=variables) as somebody:
-        somebody.sees("1  Terraform, bpg")
-        somebody.sees("2  Terraform, Telmate: a@pve!b at elsewhere:443")
+        somebody.hears("1  Terraform, bpg")
+        somebody.hears("2  Terraform, Telmate: a@pve!b at elsewhere:443")
         somebody.answers("Which one?", "7")
         somebody.answers("Which one?", "0")
         somebody.answers("one node:", f"127.0.0.1:{port}")
         somebody.answers("User with its realm", f"{USER}!{NAME}")
         somebody.answers("Secret of the API token", SECRET)
         somebody.answers("Is it the same?", "yes")
-        assert somebody.code() == 0
+        assert somebody.ends()[0] == 0
 
 
 def test_a_certificate_that_is_not_the_same_ends_it_without_a_trace(home: Path, port: str) -> None:
     with person(home, variables=by_variables(port)["Packer"]) as somebody:
         somebody.answers("Which one?", "")
         somebody.answers("Is it the same?", "")
-        somebody.sees("--verify-ssl /path/to/pve-root-ca.pem\nNothing was written.")
-        assert somebody.code() == 2
+        somebody.hears("--verify-ssl /path/to/pve-root-ca.pem\nNothing was written.")
+        assert somebody.ends()[0] == 2
 
     assert files_of(home) == {}
 
 
 def test_an_end_of_input_ends_it_without_a_trace(home: Path) -> None:
     with person(home) as somebody:
-        somebody.sees("one node:")
+        somebody.hears("one node:")
         somebody.answers("", "\x04")
-        assert somebody.code() == 2
+        assert somebody.ends()[0] == 2
 
     assert files_of(home) == {}
 
