@@ -30,9 +30,8 @@ from proxmox_mcp.pve.connection import DEFAULT_PORT, SECRETS, Connection
 from proxmox_mcp.pve.errors import ProxmoxError, Untrusted
 from proxmox_mcp.pve.guard import Pve
 
-_NOT_CARRIED: Final = (
-    *("demo", "demo_speed", "otp", "proxies", "log_level"),
-    *("service", "backend", "mode"),
+_NOT_CARRIED: Final = frozenset(
+    ["demo", "demo_speed", "otp", "proxies", "log_level", "service", "backend", "mode"]
 )
 """What a finding may hold and a settings file should not: it is this moment's, or a secret's."""
 

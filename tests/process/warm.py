@@ -30,7 +30,7 @@ CLIENT = Path(__file__).with_name("warm_client.py")
 STREAMS = 3
 HEAD = 4
 SECONDS = 60
-COMMANDS = (
+COMMANDS = [
     "audit",
     "call",
     "check",
@@ -40,7 +40,7 @@ COMMANDS = (
     "role",
     "serve",
     "tools",
-)
+]
 EVERYTHING = (*(f"proxmox_mcp.cli.{name}" for name in COMMANDS), "proxmox_mcp.simulator")
 
 
