@@ -38,6 +38,17 @@ def refusing(prefix: str) -> Callable[..., Awaitable[str]]:
 called, refused = calling("proxmox_"), refusing("proxmox_")
 
 
+def stopped_when_looked_at(cluster: Cluster, kind: str) -> None:
+    """Let somebody stop the only task of this type as soon as it is watched."""
+
+    def intercept(request: Request) -> None:
+        if "/tasks/UPID" in request.path:
+            [task] = [each for each in cluster.center.tasks.newest() if each.type == kind]
+            cluster.center.tasks.stop(task)
+
+    cluster.intercept = intercept
+
+
 async def cancelled(
     connect: Connect,
     cluster: Cluster,

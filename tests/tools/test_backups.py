@@ -850,12 +850,7 @@ async def test_an_archive_that_goes_meanwhile_is_refused(client: Client, cluster
 async def test_a_restore_that_is_stopped_fails_the_call_with_its_log(
     client: Client, cluster: Cluster
 ) -> None:
-    def intercept(request: Request) -> None:
-        if "/tasks/UPID" in request.path:
-            [task] = [each for each in cluster.center.tasks.newest() if each.type == "qmrestore"]
-            cluster.center.tasks.stop(task)
-
-    cluster.intercept = intercept
+    calls.stopped_when_looked_at(cluster, "qmrestore")
 
     said = await refused(client, "restore", node="pve1", archive=VOLID, vmid=150)
 

@@ -465,12 +465,7 @@ async def test_a_full_clone_tells_how_many_percent_are_copied(
 async def test_a_clone_that_is_stopped_fails_the_call_with_its_log(
     client: Client, cluster: Cluster
 ) -> None:
-    def intercept(request: Request) -> None:
-        if "/tasks/UPID" in request.path:
-            [task] = [each for each in cluster.center.tasks.newest() if each.type == "qmclone"]
-            cluster.center.tasks.stop(task)
-
-    cluster.intercept = intercept
+    calls.stopped_when_looked_at(cluster, "qmclone")
 
     said = await refused(client, "clone", vmid=100, newid=200)
 

@@ -67,14 +67,7 @@ COMMON: Declared = {
 )
 def clone_machine(call: Call) -> str:
     """Copy a VM; the copy is there at once, but locked until the task is done."""
-    check_pool(call)
-    source = call.guest()
-    source.check_lock()
-    disks = _source_disks(call, source)
-    _check_target(call, source, disks)
-    full = bool(call.get("full", not source.template))
-    if not full:
-        _check_linked(call, source)
+    source, full = _source(call)
     newid = call.values["newid"]
     if newid in call.center.guests:
         raise died(f"unable to create VM {newid}: config file already exists")
@@ -89,6 +82,17 @@ def clone_machine(call: Call) -> str:
 )
 def clone_container(call: Call) -> str:
     """Copy a container; a running one only from a snapshot."""
+    source, full = _source(call)
+    if full and source.running and "snapname" not in call.values:
+        raise died("Cannot do full clones on a running container without snapshots")
+    taken = call.center.guests.get(call.values["newid"])
+    if taken:
+        raise died(f"VM {taken.vmid} already exists on node '{taken.node}'")
+    return _clone(call, source, full=full, task="vzclone")
+
+
+def _source(call: Call) -> tuple[Guest, bool]:
+    """Return what may be copied as it is wished, and whether the copy is a full one."""
     check_pool(call)
     source = call.guest()
     source.check_lock()
@@ -97,12 +101,7 @@ def clone_container(call: Call) -> str:
     full = bool(call.get("full", not source.template))
     if not full:
         _check_linked(call, source)
-    if full and source.running and "snapname" not in call.values:
-        raise died("Cannot do full clones on a running container without snapshots")
-    taken = call.center.guests.get(call.values["newid"])
-    if taken:
-        raise died(f"VM {taken.vmid} already exists on node '{taken.node}'")
-    return _clone(call, source, full=full, task="vzclone")
+    return source, full
 
 
 def _source_disks(call: Call, source: Guest) -> list[Disk]:
