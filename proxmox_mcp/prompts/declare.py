@@ -5,7 +5,6 @@ a person, and so are the descriptions of its arguments. The first parameter is t
 cluster; all others are the prompt's, and arrive as texts.
 """
 
-import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from mcp.types import (
 from proxmox_mcp.prompts.look import Look, spec_of
 from proxmox_mcp.pve.errors import NotFound, Refused
 from proxmox_mcp.toolkit.bind import State, taking, typed
-from proxmox_mcp.toolkit.declare import ToolSpec
+from proxmox_mcp.toolkit.declare import Declared, ToolSpec
 from proxmox_mcp.toolkit.policy import Policy
 
 log = logging.getLogger(__name__)
@@ -35,28 +34,19 @@ Handler = Callable[..., Awaitable[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptSpec:
+class PromptSpec(Declared):
     """A declared prompt.
 
     Attributes:
-        handler: The function; its name is the prompt's.
-        title: A few words for people.
         tools: The tools that read what it is about; without one of them there is no prompt.
     """
 
-    handler: Handler
-    title: str
     tools: tuple[ToolSpec, ...]
-
-    @property
-    def name(self) -> str:
-        """The prompt's name."""
-        return self.handler.__name__
 
     @property
     def description(self) -> str:
         """What a person reads to choose among commands, as one paragraph."""
-        return " ".join(inspect.cleandoc(self.handler.__doc__ or "").split())
+        return " ".join(super().description.split())
 
     @property
     def takes(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from mcp.shared.uri_template import UriTemplate
 
-from proxmox_mcp.toolkit.declare import ToolSpec
+from proxmox_mcp.toolkit.declare import Declared, ToolSpec
 from proxmox_mcp.toolkit.results import Result
 from proxmox_mcp.tools import TOOLS
 
@@ -28,32 +28,18 @@ SPECS: dict[Tool, ToolSpec] = {spec.handler: spec for spec in TOOLS}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResourceSpec:
+class ResourceSpec(Declared):
     """A declared resource.
 
     Attributes:
-        handler: The function; its name is the resource's.
         uri: The template of its URI.
-        title: A few words for people.
         tool: The tool whose answer it is.
         mime_type: What comes back.
     """
 
-    handler: Handler
     uri: str
-    title: str
     tool: ToolSpec
     mime_type: str
-
-    @property
-    def name(self) -> str:
-        """The resource's name."""
-        return self.handler.__name__
-
-    @property
-    def description(self) -> str:
-        """What it shows, for whoever chooses among them."""
-        return inspect.cleandoc(self.handler.__doc__ or "")
 
     @property
     def variables(self) -> tuple[str, ...]:

@@ -26,12 +26,33 @@ F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToolSpec:
+class Declared:
+    """A function that clients are offered under its name, in the words of its docstring.
+
+    Attributes:
+        handler: The function.
+        title: A few words for people.
+    """
+
+    handler: Callable[..., Awaitable[Any]]
+    title: str
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.handler.__name__
+
+    @property
+    def description(self) -> str:
+        """What is read to choose among its like."""
+        return inspect.cleandoc(self.handler.__doc__ or "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolSpec(Declared):
     """A declared tool.
 
     Attributes:
-        handler: The function; its name is the tool's.
-        title: A few words for people.
         effect: What it does to the cluster.
         needs: The privileges it needs on Proxmox.
         sends: The changes it may send, e.g. ``POST /nodes/{node}/vzdump``; no other leaves.
@@ -42,8 +63,6 @@ class ToolSpec:
         search: What people call what its domain is for.
     """
 
-    handler: Callable[..., Awaitable[Any]]
-    title: str
     effect: Effect
     needs: tuple[Need, ...]
     sends: tuple[str, ...]
@@ -52,16 +71,6 @@ class ToolSpec:
     repeatable: bool
     toolset: str
     search: str = ""
-
-    @property
-    def name(self) -> str:
-        """The tool's name."""
-        return self.handler.__name__
-
-    @property
-    def description(self) -> str:
-        """What a model reads to choose between tools."""
-        return inspect.cleandoc(self.handler.__doc__ or "")
 
     @property
     def loses(self) -> bool:
