@@ -1,5 +1,6 @@
 """Fixtures that every test may use: a simulated cluster, a server on it, and a client of it."""
 
+import gc
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -26,6 +27,18 @@ FAST = Limits(retry_delay=0)
 
 NEVER_DONE = 0.01
 """A speed of the simulated cluster at which no task ends while a test runs."""
+
+
+def pytest_sessionstart() -> None:
+    """Look for nothing that could go while thousands of tests are collected, which all stay."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave them out of every later look as well: together a tenth of the suite's time."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
