@@ -294,6 +294,20 @@ def test_a_file_full_of_garbage_costs_no_more_than_a_thousand_faults(written: Pa
 # --- crashes ---------------------------------------------------------------------------------
 
 
+def test_a_line_that_is_completed_while_it_is_read_is_the_last_of_what_was_there(
+    written: Path,
+) -> None:
+    whole = written.read_bytes()
+    written.write_bytes(whole[:-10])
+    reading = audit.lines_of(written)
+    seen = [next(reading) for _ in range(6)]
+    with written.open("ab") as trail:
+        trail.write(whole[-10:] + b'{"one":"more"}\n')
+
+    assert list(reading) == []
+    assert b"".join(seen) == whole[:-10]
+
+
 def test_a_torn_line_is_a_note_until_the_next_record_ends_it(written: Path) -> None:
     torn = b'{"prev":"12'
     whole = lines(written)[-1][:-1]

@@ -284,9 +284,16 @@ def read(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def lines_of(file: Path) -> Iterator[bytes]:
-    """Go through the lines as they are, newline included."""
+    """Go through the lines as they are, newline included.
+
+    One without a newline is the last, even where more has come by now: it was torn, or is being
+    written, and what follows is the rest of it and no line.
+    """
     try:
         with file.open("rb") as trail:
-            yield from trail
+            for line in trail:
+                yield line
+                if not line.endswith(b"\n"):
+                    return
     except OSError as error:
         raise failed(file, "read", error) from error
