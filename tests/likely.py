@@ -1,6 +1,7 @@
 """For every tool a call that goes all the way, and a cluster on which it does."""
 
 import json
+from dataclasses import dataclass, field
 from typing import Any
 
 from proxmox_mcp import simulator
@@ -59,6 +60,16 @@ def _plain(about: dict[str, Any]) -> Any:
         return about["enum"][0]
     by_type = {"integer": about.get("minimum", 1), "boolean": True, "array": [], "object": {}}
     return by_type.get(about.get("type", "string"), "a")
+
+
+@dataclass
+class Stand:
+    """What one server takes for its cluster: whichever stands here, a new one for each call."""
+
+    cluster: simulator.Cluster = field(init=False)
+
+    def receive(self, *request: Any) -> simulator.Answer:
+        return self.cluster.receive(*request)
 
 
 def prepared() -> tuple[simulator.Cluster, str]:

@@ -17,10 +17,9 @@ from proxmox_mcp import simulator
 from proxmox_mcp.pve.connection import Limits
 from proxmox_mcp.simulator.privileges import roles
 from proxmox_mcp.simulator.tasks import Body, Task
-from proxmox_mcp.simulator.wire import Answer
 from proxmox_mcp.tools import TOOLS
 from tests.conftest import serve, text
-from tests.likely import likely
+from tests.likely import Stand, likely
 
 USER, TOKEN = "mcp@pve", "mcp"
 AT_WILL = Limits(retry_attempts=2, retry_delay=0, rate_per_second=10_000, rate_burst=10_000)
@@ -165,16 +164,12 @@ def furnished(version: str) -> simulator.Cluster:
 
 
 @dataclass
-class Stage:
-    """Where one token acts: the server asks whatever cluster stands here, a new one each time."""
+class Stage(Stand):
+    """Where one token acts."""
 
     version: str
     acl: Acl
-    cluster: simulator.Cluster = field(init=False)
     client: Client = field(init=False)
-
-    def receive(self, *request: Any) -> Answer:
-        return self.cluster.receive(*request)
 
     def set_up(self) -> dict[str, Any]:
         self.cluster = furnished(self.version)

@@ -4,7 +4,6 @@ Each row is played through a client on the assembled server. Two things are aske
 listed, and did a change leave? A refusal sends none, whatever it says.
 """
 
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
@@ -17,7 +16,7 @@ from proxmox_mcp.simulator.state import Snapshot
 from proxmox_mcp.toolkit.declare import ToolSpec
 from proxmox_mcp.tools import TOOLS, TOOLSETS
 from tests.conftest import Connect, schema_faults, serve, text
-from tests.likely import BACKUP, likely, prepared
+from tests.likely import BACKUP, Stand, likely, prepared
 from tests.tools.calls import called, refused
 
 AT_WILL = Limits(retry_attempts=1, rate_per_second=10_000, rate_burst=10_000)
@@ -78,16 +77,6 @@ async def test_what_is_listed_is_what_the_mode_allows_whatever_the_guests(
 
     assert offered == {spec.name for spec in TOOLS if is_listed(spec, mode)}
     assert cluster.requests == []
-
-
-@dataclass
-class Stand:
-    """What one server takes for its cluster: a new one for each call."""
-
-    cluster: simulator.Cluster = field(init=False)
-
-    def receive(self, *request: Any) -> simulator.Answer:
-        return self.cluster.receive(*request)
 
 
 @pytest.mark.parametrize(
