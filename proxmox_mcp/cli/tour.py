@@ -27,8 +27,8 @@ from proxmox_mcp.config import Settings
 COLUMNS = 80
 BAR = 30
 FOLLOW_SECONDS = 60
-SIMULATED = "on the built-in simulated cluster, three times as fast as a real one"
-QUICKLY = {"PROXMOX_MCP_DEMO_SPEED": "3"}
+SIMULATED = "on the built-in simulated cluster, twice as fast as a real one"
+QUICKLY = {"PROXMOX_MCP_DEMO_SPEED": "2"}
 """Whoever watches wants to see tasks run, and not to wait for them; only the demo has a pace."""
 ELSEWHERE = "../access/users"
 """A node name that would reach another endpoint of the API, were it let through."""
